@@ -1,0 +1,44 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint dashboards docs bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or later, or set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make needs Python 3.11 or later, $(PYTHON) is older: set PYTHON=..." >&2; exit 1; }
+	@echo "setting up .venv (once; a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## the whole story on this machine: faults injected, what your metrics said, what really happened (ARGS=--keep leaves it running)
+	@$(BIN)/python -m demo $(ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## everything: ruff, mypy, unit tests, end-to-end tests with the real collector and Prometheus
+	$(BIN)/python -m stack.binaries
+	$(BIN)/python -m dashboards --check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/pytest $(ARGS)
+
+dashboards: $(READY)  ## generate dashboards/out
+	$(BIN)/python -m dashboards
+
+docs: $(READY)  ## generate the reference pages in docs/
+	$(BIN)/python docs/generate.py
+
+bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
+	$(BIN)/python -m bench
+
+clean:  ## remove the virtual environment (the cache of built binaries stays)
+	rm -rf .venv

@@ -1,0 +1,85 @@
+"""Causes: what an exception that ends a stream says about the reason.
+
+Exceptions are known by the qualified names in their method resolution order, so that no client library is
+imported to recognise its errors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from otel_streaming.semconv import Origin, Reason
+
+
+class Cause(NamedTuple):
+    """A reason and the side it points at."""
+
+    reason: Reason
+    origin: Origin
+
+
+_LOST = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
+_IDLE = Cause(Reason.IDLE_TIMEOUT, Origin.UPSTREAM)
+_CANCELLED = Cause(Reason.SERVER_CANCELLED, Origin.SERVER)
+_UPSTREAM = Cause(Reason.PRODUCER_ERROR, Origin.UPSTREAM)  # a client library's, such as a refused connection
+_PRODUCER = Cause(Reason.PRODUCER_ERROR, Origin.SERVER)
+
+_BY_NAME = {
+    **{
+        f"{library}.{name}": cause
+        for library in ("httpx", "httpcore", "httpx2", "httpcore2")
+        for name, cause in (
+            ("ReadTimeout", _IDLE),
+            ("RemoteProtocolError", _LOST),
+            ("ReadError", _LOST),
+            ("TransportError", _UPSTREAM),
+            ("NetworkError", _UPSTREAM),
+            ("TimeoutException", _UPSTREAM),
+        )
+    },
+    "aiohttp.ClientPayloadError": _LOST,
+    "aiohttp.ServerDisconnectedError": _LOST,
+    "aiohttp.SocketTimeoutError": _IDLE,
+    "aiohttp.ServerTimeoutError": _IDLE,
+    "builtins.ConnectionError": _LOST,  # of a socket that the producer reads: its own client is seen by `send`
+    "builtins.ConnectionRefusedError": _UPSTREAM,
+    "asyncio.IncompleteReadError": _LOST,
+    "http.IncompleteRead": _LOST,
+    "http.RemoteDisconnected": _LOST,
+    "urllib3.ProtocolError": _LOST,
+    "urllib3.IncompleteRead": _LOST,
+    "urllib3.ReadTimeoutError": _IDLE,
+    "requests.ChunkedEncodingError": _LOST,
+    "asyncio.CancelledError": _CANCELLED,
+    "trio.Cancelled": _CANCELLED,
+    "builtins.KeyboardInterrupt": _CANCELLED,
+    "builtins.SystemExit": _CANCELLED,
+    "builtins.GeneratorExit": Cause(Reason.UNKNOWN, Origin.UNKNOWN),  # closed by a finaliser: nobody knows why
+    "builtins.TimeoutError": Cause(Reason.DEADLINE_EXCEEDED, Origin.SERVER),
+    "asyncio.TimeoutError": Cause(Reason.DEADLINE_EXCEEDED, Origin.SERVER),  # its own class before Python 3.11
+}
+
+
+def cause_of(exception: BaseException) -> Cause:
+    """Return what the exception says; anything unknown out of a producer is its own error.
+
+    Of a group (anyio wraps what its task groups raise) the first member counts that is no cancellation: the
+    others were cancelled because of it.
+    """
+    causes = [_cause(leaf) for leaf in _members(exception)]
+    return next((cause for cause in causes if cause is not _CANCELLED), _CANCELLED)
+
+
+def _cause(exception: BaseException) -> Cause:
+    for cls in type(exception).__mro__:
+        cause = _BY_NAME.get(f"{cls.__module__.partition('.')[0]}.{cls.__name__}")
+        if cause is not None:
+            return cause
+    return _PRODUCER
+
+
+def _members(exception: BaseException, depth: int = 0) -> list[BaseException]:
+    inner = getattr(exception, "exceptions", None)
+    if not isinstance(inner, tuple) or depth > 3:
+        return [exception]
+    return [leaf for member in inner[:4] for leaf in _members(member, depth + 1)]

@@ -1,0 +1,115 @@
+"""Shapes: which exchanges are streams, of what kind and protocol. Decided here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from otel_streaming._dialects import STREAMING_TYPES
+from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Protocol, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from otel_streaming._config import Settings
+
+_MIXED_REPLACE = "multipart/x-mixed-replace"
+_MCP = {b"mcp-session-id", b"mcp-protocol-version"}
+_TYPES_IN_ACCEPT = tuple((name.encode(), protocol) for name, protocol in STREAMING_TYPES.items())
+METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is frozen when an exchange qualifies as a stream; the same in ledger, gauges and span.
+
+    ``protocol`` is a ``Protocol``, or ``_OTHER`` where nothing tells it.
+    """
+
+    role: Role
+    kind: Kind
+    protocol: str
+    route: str | None
+
+
+class Request(NamedTuple):
+    """What is read of a request; header values are looked at, never kept."""
+
+    method: str
+    path: str
+    accepts: Protocol | None
+    mcp: bool
+
+
+def read_request(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
+    """Read what a request asks for."""
+    accepts, mcp = None, False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"accept":
+            accepts = next((p for media_type, p in _TYPES_IN_ACCEPT if media_type in value.lower()), accepts)
+        elif lower in _MCP:
+            mcp = True
+    return Request(method if method in METHODS else OTHER, path, accepts, mcp)
+
+
+_READ = {len(b"content-type"), len(b"content-length"), len(b"content-encoding")}
+
+
+@lru_cache(maxsize=64)
+def _media_type(value: bytes) -> str:
+    return value.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def read_response(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int | None, bool]:
+    """Return the media type, the content-length and whether the body is encoded, as response headers say."""
+    media_type, length, encoded = "", None, False
+    for name, value in headers:
+        if len(name) not in _READ:
+            continue
+        lower = name.lower()
+        if lower == b"content-type":
+            media_type = _media_type(value)
+        elif lower == b"content-length":
+            length = int(value) if value.isdigit() else None
+        elif lower == b"content-encoding":
+            encoded = value.strip().lower() not in {b"", b"identity"}
+    return media_type, length, encoded
+
+
+def protocol_of(method: str, path: str, status: int, media_type: str, length: int | None) -> Protocol | None:
+    """Return the framing of a response's body, None where there is none to watch (HEAD, 1xx, 204, 304, 3xx, 4xx)."""
+    if method == "HEAD" or not (200 <= status < 300 or status >= 500) or status == 204:
+        return None
+    streaming = STREAMING_TYPES.get(media_type) if status != 206 else None  # a range of a file ends anywhere
+    if streaming is not None:
+        return streaming
+    if length is not None:
+        return Protocol.FIXED
+    if media_type == "application/json" and "streamGenerateContent" in path:
+        return Protocol.JSON_ARRAY
+    return Protocol.CHUNKED
+
+
+def kind_of(request: Request, protocol: str, route: str | None, settings: Settings, media_type: str = "") -> Kind:
+    """Return whether the stream has a natural end. Never depends on the dialect, which is known too late."""
+    endless = (request.mcp and request.method == "GET") or media_type == _MIXED_REPLACE
+    if endless or protocol == Protocol.WEBSOCKET or settings.subscriptions.match(route, request.path):
+        return Kind.SUBSCRIPTION
+    configured = settings.routes.match(route, request.path)
+    if protocol == Protocol.FIXED or (protocol == Protocol.CHUNKED and not configured):
+        return Kind.OTHER
+    return Kind.BOUNDED
+
+
+def would_have_streamed(
+    request: Request, route: str | None, settings: Settings, learned: Mapping[str, str]
+) -> tuple[AttemptBasis, str] | None:
+    """Tell why a request that got no stream was an attempt at one, and the protocol it would have had."""
+    protocol = request.accepts or learned.get(route or "", OTHER)
+    if settings.routes.match(route, request.path):
+        return AttemptBasis.CONFIGURED, protocol
+    if request.accepts is not None:
+        return AttemptBasis.ACCEPT, protocol
+    return (AttemptBasis.LEARNED, protocol) if route is not None and route in learned else None

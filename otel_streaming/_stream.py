@@ -1,0 +1,316 @@
+"""One stream: a pure state machine. No I/O, no clock (time comes as an argument), no OpenTelemetry.
+
+``TRANSITIONS`` governs its life; the path of a chunk is a method with a handful of assignments, since it runs
+for every token. The verdict is formed from it elsewhere, when the application has returned.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from enum import Enum, auto
+from functools import partial
+from typing import TYPE_CHECKING
+
+from otel_streaming._dialects import KEEPALIVE_STARTS, Ending, Rule, ending, is_keepalive, recognise
+from otel_streaming._tail import HEAD, Tail, clip
+from otel_streaming.semconv import GAP_BOUNDS, Protocol, Reason, State
+
+if TYPE_CHECKING:
+    from otel_streaming._causes import Cause
+    from otel_streaming._dialects import Declared
+    from otel_streaming._shape import Shape
+    from otel_streaming.semconv import AttemptBasis
+
+
+class Life(Enum):
+    """Where a stream stands."""
+
+    ASKED = auto()  # nothing answered yet
+    OPEN = auto()  # headers out, no progress
+    FLOWING = auto()
+    FINISHED = auto()  # the final message passed: no success until the application has returned
+    GONE = auto()  # the reader left; the application may go on
+    BROKEN = auto()  # a failure was seen; the application may still clean up
+    ENDED = auto()
+
+
+class Signal(Enum):
+    """What can happen to it."""
+
+    HEADERS = auto()
+    PROGRESS = auto()
+    EOF = auto()
+    LEFT = auto()
+    FAILED = auto()
+    RETURNED = auto()
+
+
+_L, _S = Life, Signal
+TRANSITIONS: dict[tuple[Life, Signal], Life] = {
+    (_L.ASKED, _S.HEADERS): _L.OPEN,
+    (_L.ASKED, _S.PROGRESS): _L.ASKED,  # a body before headers: the server refuses it, we count nothing
+    (_L.ASKED, _S.EOF): _L.ASKED,
+    (_L.ASKED, _S.LEFT): _L.GONE,
+    (_L.ASKED, _S.FAILED): _L.BROKEN,
+    (_L.OPEN, _S.HEADERS): _L.OPEN,
+    (_L.OPEN, _S.PROGRESS): _L.FLOWING,
+    (_L.OPEN, _S.EOF): _L.FINISHED,
+    (_L.OPEN, _S.LEFT): _L.GONE,
+    (_L.OPEN, _S.FAILED): _L.BROKEN,
+    (_L.FLOWING, _S.HEADERS): _L.FLOWING,
+    (_L.FLOWING, _S.PROGRESS): _L.FLOWING,
+    (_L.FLOWING, _S.EOF): _L.FINISHED,
+    (_L.FLOWING, _S.LEFT): _L.GONE,
+    (_L.FLOWING, _S.FAILED): _L.BROKEN,
+    (_L.FINISHED, _S.HEADERS): _L.FINISHED,
+    (_L.FINISHED, _S.PROGRESS): _L.FINISHED,
+    (_L.FINISHED, _S.EOF): _L.FINISHED,
+    (_L.FINISHED, _S.LEFT): _L.FINISHED,  # servers deliver http.disconnect after a normal end as well
+    (_L.FINISHED, _S.FAILED): _L.BROKEN,  # BaseHTTPMiddleware: a clean final message, then the exception
+    # What follows a departure or a failure is its echo: the earliest evidence stands.
+    **{(_L.GONE, signal): _L.GONE for signal in Signal},
+    **{(_L.BROKEN, signal): _L.BROKEN for signal in Signal},
+    **{(life, _S.RETURNED): _L.ENDED for life in Life},
+    **{(_L.ENDED, signal): _L.ENDED for signal in Signal},
+}
+
+_SHORTEST = GAP_BOUNDS[0]
+_KEPT_STALLS = 14
+"""Stalls kept for span events (two events each): the first two and the last ones."""
+
+
+class Stream:
+    """The state of one exchange that streams, or would have."""
+
+    # fmt: off
+    __slots__ = (  # noqa: RUF023 - by meaning
+        # what it is
+        "shape", "method", "status", "basis", "threshold", "life",
+        # when
+        "started_at", "headers_at", "first_chunk_at", "progress_at", "idle_since", "gone_at", "ended_at",
+        # how much
+        "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
+        "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
+        # why
+        "cause", "endless", "_declared_rule", "_tail", "_ending",
+        # for the path of a chunk
+        "_alive", "_odd", "_comment", "_notable", "_end_gap",
+    )
+    # fmt: on
+
+    def __init__(
+        self,
+        shape: Shape,
+        method: str,
+        started_at: float,
+        *,
+        threshold: float = 10.0,
+        readable: bool = True,
+        declared: Declared | None = None,
+        recent: int = 0,
+    ) -> None:
+        """Begin a stream.
+
+        Args:
+            shape: Role, kind, protocol and route.
+            method: HTTP method, or empty.
+            started_at: When the request began, s.
+            threshold: Silence that is a stall, s; infinite for none.
+            readable: False where the body's plain bytes are not seen (content-encoding).
+            declared: The user's declaration of the terminal marker.
+            recent: How many of the last chunks are kept one by one.
+        """
+        self.shape = shape
+        self.method = method
+        self.status: int | None = None
+        self.basis: AttemptBasis | None = None
+        self.threshold = threshold
+        self.life = Life.ASKED
+        self.started_at = self.progress_at = self.idle_since = started_at
+        self.headers_at: float | None = None
+        self.first_chunk_at: float | None = None
+        self.gone_at: float | None = None
+        self.ended_at: float | None = None
+        self.keepalives = self.size = self.first_chunk_size = 0
+        self.gap_max = self.backpressure = self.stall_duration = 0.0
+        self.gap_counts = [0] * (len(GAP_BOUNDS) + 1)
+        self.stalls: list[tuple[float, float, float]] = []
+        self.stall_count = self.abandoned_chunks = self.abandoned_size = 0
+        self.recent: deque[tuple[float, int, float]] | None = deque(maxlen=recent) if recent else None
+        lines = shape.protocol == Protocol.NDJSON
+        self.endless = declared is not None and declared.how == "none"
+        self._declared_rule = None if declared is None else declared.rule(lines=lines)
+        self._tail = _tail(shape.protocol, declared, self._declared_rule) if readable else None
+        self._alive = KEEPALIVE_STARTS.get(shape.protocol, b"") if readable else b""
+        self._comment = False  # the body stands inside a comment whose line has not ended
+        self._odd = bool(recent)  # the next chunk wants more than the short path
+        self._notable = -1.0  # gaps above this want more than to be counted
+        self._end_gap = 0  # 1 when the gap before the end, which no chunk closed, has been counted
+        self.cause: Cause | None = None
+        self._ending: Ending | None = None
+
+    @property
+    def chunks(self) -> int:
+        """Messages with progress: each has closed one gap."""
+        return sum(self.gap_counts) - self._end_gap
+
+    # -- what happens, in the order of a life ---------------------------------------------------------------
+
+    def headers(self, now: float, status: int) -> None:
+        """Record that the response headers have been sent."""
+        self._move(Signal.HEADERS)
+        self.status = status
+        if self.headers_at is None:
+            self.headers_at = self.progress_at = self.idle_since = now
+
+    def chunk(self, now: float, body: bytes) -> bool:
+        """A message of the body is about to be sent; returns whether it is progress (else a keep-alive).
+
+        When the send of progress has returned, ``idle_since`` is to be set to the time. ``body`` is not empty.
+        """
+        size = len(body)
+        if type(body) is not bytes:  # ASGI servers take whatever has a buffer, and it may change afterwards
+            body = clip(body)
+        if (self._odd or body[0] in self._alive) and self._set_aside(now, body):
+            return False
+        self.size += size
+        idle_since = self.idle_since
+        self.backpressure += idle_since - self.progress_at
+        gap = now - idle_since
+        # The search is half of the price of a gap, and fast streams pay most often.
+        self.gap_counts[0 if gap <= _SHORTEST else bisect_left(GAP_BOUNDS, gap)] += 1
+        if gap > self._notable:
+            self._note_gap(now, gap, size)
+        self.progress_at = now
+        tail = self._tail
+        if tail is not None:
+            if size > HEAD or tail.open or not body.endswith(tail.ends):
+                tail.feed(body)
+            else:
+                tail.groups.append(body)
+        return True
+
+    def eof(self, now: float) -> None:
+        """The final message is about to be sent."""
+        self._end(Signal.EOF, now)
+
+    def left(self, now: float) -> None:
+        """The reader is known to have gone."""
+        if self._end(Signal.LEFT, now) is Life.GONE and self.gone_at is None:
+            self.gone_at = now
+
+    def failed(self, now: float, cause: Cause) -> None:
+        """A failure was seen on the producer's side."""
+        if self._end(Signal.FAILED, now) is not Life.BROKEN:
+            return
+        if self.cause is None or self.cause.reason is Reason.SERVER_CANCELLED:  # cancelled because of what comes now
+            self.cause = cause
+
+    def live_state(self, now: float) -> State:
+        """Return the state of the open stream at ``now``."""
+        if self.life is Life.GONE:
+            return State.ABANDONED
+        if self.life is Life.FINISHED:
+            return State.FLOWING
+        if self.progress_at > self.idle_since:
+            return State.BACKPRESSURED
+        if now - self.idle_since > self.threshold:
+            return State.STALLED
+        return State.FLOWING if self.chunks else State.WAITING
+
+    def silence(self, now: float) -> float:
+        """Return for how long the producer has been silent at ``now``, s; 0 while nothing is due from it."""
+        waits = self.life in {Life.OPEN, Life.FLOWING} and self.progress_at <= self.idle_since
+        return max(0.0, now - self.idle_since) if waits and self.threshold != float("inf") else 0.0
+
+    # -- what verdicts are formed from ------------------------------------------------------------------------
+
+    def rule(self) -> Rule | None:
+        """Return the rule the body is read by, None where there is none."""
+        return None if self._tail is None else self._declared_rule or self._tail.found
+
+    def said(self) -> Ending:
+        """Return what the last events say; read once when nothing more can come."""
+        if self._ending is not None:
+            return self._ending
+        if self._tail is None:
+            return Ending()
+        events = self._tail.last()  # may recognise the dialect
+        said = ending(self.rule(), events)
+        if self.ended_at is not None:
+            self._ending = said
+        return said
+
+    def end(self) -> None:
+        """The application has returned: nothing more will happen."""
+        self._move(Signal.RETURNED)
+
+    # -- the rare paths -------------------------------------------------------------------------------------
+
+    def _move(self, signal: Signal) -> Life:
+        self.life = TRANSITIONS[self.life, signal]
+        return self.life
+
+    def _end(self, signal: Signal, now: float) -> Life:
+        """Take evidence of an end; the first one sets the time."""
+        life = self._move(signal)
+        if self.ended_at is None and life in {Life.FINISHED, Life.GONE, Life.BROKEN}:
+            if life is not Life.FINISHED and self.headers_at is not None and self.progress_at <= self.idle_since:
+                gap = now - self.idle_since
+                self.gap_counts[bisect_left(GAP_BOUNDS, gap)] += 1
+                self._end_gap = 1
+                self._note_gap(now, gap, 0)
+            self.ended_at = now
+            self._odd = True
+        return life
+
+    def _note_gap(self, now: float, gap: float, size: int) -> None:
+        """Take a gap that is the first, the longest, or a stall."""
+        if self.first_chunk_at is None and size:
+            self._move(Signal.PROGRESS)
+            self.first_chunk_at = now
+            self.first_chunk_size = size
+        self.gap_max = max(self.gap_max, gap)
+        self._notable = min(self.gap_max, self.threshold)
+        if gap > self.threshold:
+            self.stall_count += 1
+            self.stall_duration += gap
+            self.stalls.append((self.idle_since + self.threshold, now, gap))
+            if len(self.stalls) > _KEPT_STALLS:
+                del self.stalls[2]
+
+    def _set_aside(self, now: float, body: bytes) -> bool:
+        """Take a message that is no progress: after the end, or keep-alives only. Returns whether it was one."""
+        if self.ended_at is not None:
+            if self.life is Life.GONE:
+                self.abandoned_chunks += 1
+                self.abandoned_size += len(body)
+            return True
+        text = b":" + body if self._comment else body
+        between = self._comment or self._tail is None or self._tail.at_event_start()
+        keepalive = between and is_keepalive(self.shape.protocol, text)
+        if self._comment and not keepalive and self._tail is not None:
+            self._tail.feed(b":")  # what follows in this message begins with the rest of the comment
+        last_line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
+        self._comment = keepalive and last_line.startswith(b":")
+        self._odd = self._comment or self.recent is not None
+        if keepalive:
+            self.size += len(body)
+            self.keepalives += 1
+        elif self.recent is not None:
+            self.recent.append((now, len(body), now - self.idle_since))
+        return keepalive
+
+
+_RECOGNISE_EVENTS = partial(recognise, lines=False)
+_RECOGNISE_LINES = partial(recognise, lines=True)
+
+
+def _tail(protocol: str, declared: Declared | None, rule: Rule | None) -> Tail[Rule] | None:
+    """Return the memory a protocol's body needs; a declared rule is not looked for."""
+    if protocol not in {Protocol.SSE, Protocol.NDJSON}:
+        return None
+    lines = protocol == Protocol.NDJSON
+    recognises = _RECOGNISE_LINES if lines else _RECOGNISE_EVENTS
+    return Tail(recognises if declared is None else lambda _: rule, lines=lines)

@@ -1,0 +1,201 @@
+"""The verdict: what the evidence of one stream amounts to. Result, outcome, reason, phase, origin: formed here only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_streaming._stream import Life
+from otel_streaming.semconv import (
+    REASON_OUTCOME,
+    AttemptBasis,
+    Dialect,
+    Kind,
+    Origin,
+    Outcome,
+    Phase,
+    Reason,
+    Result,
+    Terminal,
+)
+
+if TYPE_CHECKING:
+    from otel_streaming._dialects import Ending
+    from otel_streaming._shape import Shape
+    from otel_streaming._stream import Stream
+
+_ORIGIN = {
+    Reason.CLIENT_DISCONNECT: Origin.UNKNOWN,  # perhaps a proxy: a server cannot know
+    Reason.MISSING_TERMINAL: Origin.UNKNOWN,  # this service or its upstream: its client side knows
+    Reason.IN_BAND_ERROR: Origin.UNKNOWN,
+    Reason.CONSUMER_STOPPED: Origin.CLIENT,
+    Reason.UNKNOWN: Origin.UNKNOWN,
+}
+"""Origins of reasons seen by a server; all others are its own."""
+
+_BY_DRAINING = {Reason.SERVER_CANCELLED, Reason.INCOMPLETE_RESPONSE}
+"""Reasons that a draining server explains."""
+
+_RESULT = {
+    Outcome.COMPLETED: Result.OK,
+    Outcome.TRUNCATED: Result.SILENT,
+    Outcome.FAILED: Result.SILENT,
+    Outcome.CANCELLED: Result.CANCELLED,
+    Outcome.UNKNOWN: Result.UNKNOWN,
+}
+
+
+@dataclass(frozen=True)
+class StreamSummary:
+    """All that is known of one ended stream.
+
+    Times (``..._at``) are seconds on the caller's monotonic clock, durations seconds, sizes bytes. A stall is
+    (when it became one, when it ended, its whole silence), a recent chunk (when, size, the gap before it).
+    """
+
+    shape: Shape
+    method: str
+    status: int | None
+    result: Result
+    outcome: Outcome
+    reason: Reason
+    phase: Phase
+    origin: Origin
+    dialect: Dialect
+    terminal: Terminal
+    attempt_basis: AttemptBasis | None
+    started_at: float
+    headers_at: float | None
+    first_chunk_at: float | None
+    client_gone_at: float | None
+    terminal_at: float | None
+    ended_at: float
+    first_chunk_size: int
+    chunks: int
+    keepalives: int
+    size: int
+    gap_max: float
+    gap_counts: tuple[int, ...]
+    stalls: tuple[tuple[float, float, float], ...]
+    recent_chunks: tuple[tuple[float, int, float], ...]
+    stall_count: int
+    stall_duration: float
+    backpressure: float
+    abandoned_chunks: int
+    abandoned_size: int
+    abandoned_duration: float
+    finish_reason: str | None
+    output_tokens: int | None
+    model: str | None
+
+    @property
+    def bad(self) -> bool:
+        """Whether users lost something: truncated or failed."""
+        return self.outcome in {Outcome.TRUNCATED, Outcome.FAILED}
+
+
+def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSummary:
+    """Form the verdict at ``now``; of a stream not yet ended, the one it would have if it ended now.
+
+    Args:
+        stream: The stream; it is not changed.
+        now: The time, s.
+        draining: Whether the server is shutting down.
+    """
+    said = stream.said()
+    rule = stream.rule()
+    reason = _reason(stream, said, draining=draining)
+    outcome, terminal = REASON_OUTCOME[reason], _terminal(stream, said)
+    ended_at = now if stream.ended_at is None else stream.ended_at
+    gone = stream.gone_at
+    sent_at = stream.idle_since if stream.idle_since >= stream.progress_at else ended_at
+    return StreamSummary(
+        shape=stream.shape,
+        method=stream.method,
+        status=stream.status,
+        result=_result(stream, reason, terminal, ended_at),
+        outcome=outcome,
+        reason=reason,
+        phase=_phase(stream, terminal),
+        origin=_origin(stream, reason),
+        dialect=Dialect.NONE if rule is None else rule.dialect,
+        terminal=terminal,
+        attempt_basis=stream.basis,
+        started_at=stream.started_at,
+        headers_at=stream.headers_at,
+        first_chunk_at=stream.first_chunk_at,
+        client_gone_at=gone,
+        terminal_at=stream.progress_at if terminal is Terminal.SEEN else None,
+        ended_at=ended_at,
+        first_chunk_size=stream.first_chunk_size,
+        chunks=stream.chunks,
+        keepalives=stream.keepalives,
+        size=stream.size,
+        gap_max=stream.gap_max,
+        gap_counts=tuple(stream.gap_counts),
+        stalls=tuple(stream.stalls),
+        recent_chunks=tuple(stream.recent or ()),
+        stall_count=stream.stall_count,
+        stall_duration=stream.stall_duration,
+        backpressure=max(0.0, stream.backpressure + sent_at - stream.progress_at),
+        abandoned_chunks=stream.abandoned_chunks,
+        abandoned_size=stream.abandoned_size,
+        abandoned_duration=0.0 if gone is None else max(0.0, now - gone),
+        finish_reason=said.finish_reason,
+        output_tokens=said.output_tokens,
+        model=said.model,
+    )
+
+
+def _reason(stream: Stream, said: Ending, *, draining: bool) -> Reason:
+    """Weigh the evidence: the status, what the last events say, then how the application ended."""
+    if stream.status is not None and stream.status >= 500:
+        return Reason.HTTP_5XX
+    if said.reason is not None:
+        return said.reason
+    if stream.life is Life.FINISHED:
+        cut = said.cut or stream.rule() is not None
+        return Reason.MISSING_TERMINAL if cut else Reason.COMPLETED
+    if stream.life is Life.GONE:
+        return Reason.CLIENT_DISCONNECT
+    reason = Reason.INCOMPLETE_RESPONSE if stream.cause is None else stream.cause.reason
+    if draining and reason in _BY_DRAINING:
+        return Reason.SERVER_SHUTDOWN
+    unanswered = stream.headers_at is None and reason is not Reason.SERVER_CANCELLED
+    return Reason.HTTP_5XX if unanswered else reason
+
+
+def _terminal(stream: Stream, said: Ending) -> Terminal:
+    if said.reason in {Reason.COMPLETED, Reason.INCOMPLETE_DECLARED}:
+        return Terminal.SEEN
+    if stream.rule() is not None:
+        return Terminal.MISSING
+    endless = stream.shape.kind is Kind.SUBSCRIPTION or stream.endless
+    return Terminal.NOT_REQUIRED if endless else Terminal.NOT_CHECKED
+
+
+def _phase(stream: Stream, terminal: Terminal) -> Phase:
+    if stream.headers_at is None or (stream.status or 0) >= 500:
+        return Phase.BEFORE_HEADERS
+    if terminal is Terminal.SEEN:
+        return Phase.AFTER_TERMINAL
+    return Phase.MID_STREAM if stream.chunks else Phase.BEFORE_FIRST_CHUNK
+
+
+def _origin(stream: Stream, reason: Reason) -> Origin:
+    if stream.cause is not None and stream.cause.reason is reason:
+        return stream.cause.origin
+    return _ORIGIN.get(reason, Origin.SERVER)
+
+
+def _result(stream: Stream, reason: Reason, terminal: Terminal, ended_at: float) -> Result:
+    """Say it in one word; the first match counts."""
+    outcome = REASON_OUTCOME[reason]
+    if reason in {Reason.HTTP_5XX, Reason.CONNECT_FAILED}:
+        return Result.LOUD
+    if reason is Reason.SERVER_SHUTDOWN and terminal in {Terminal.NOT_CHECKED, Terminal.NOT_REQUIRED}:
+        return Result.RECYCLED
+    if outcome is Outcome.CANCELLED and stream.shape.kind is not Kind.SUBSCRIPTION:
+        silent = ended_at - stream.idle_since > stream.threshold and stream.progress_at <= stream.idle_since
+        return Result.GAVE_UP if silent or not stream.chunks else Result.CANCELLED
+    return _RESULT[outcome]

@@ -1,0 +1,59 @@
+"""Patches: attributes replaced in other people's modules, and put back."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from wrapt import register_post_import_hook
+
+from otel_streaming.semconv import SCOPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    Hook = Callable[[ModuleType, "Patches"], None]
+
+_log = logging.getLogger(SCOPE)
+
+
+class Patches:
+    """What has been replaced, to be undone in reverse."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[Any, str, Any]] = []
+        self._active = False
+        self._registered: set[str] = set()  # modules whose import is watched: that cannot be taken back
+
+    def apply(self, hooks: Mapping[str, Hook]) -> None:
+        """Run each hook when its module is imported, at once if it is already."""
+        self._active = True
+        for name, hook in hooks.items():
+            if name not in self._registered:
+                self._registered.add(name)
+                register_post_import_hook(functools.partial(self._run, hook), name)
+            elif name in sys.modules:
+                self._run(hook, sys.modules[name])
+
+    def _run(self, hook: Hook, module: ModuleType) -> None:
+        if not self._active:
+            return
+        try:
+            hook(module, self)
+        except Exception:  # noqa: BLE001 - the host's import must not fail for a name that has moved
+            _log.warning("%s is not watched: this version is not known", module.__name__, exc_info=True)
+
+    def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        """Replace ``owner.name`` by what ``wrapper`` makes of it."""
+        original = getattr(owner, name)
+        self._done.append((owner, name, original))
+        setattr(owner, name, wrapper(original))
+
+    def undo(self) -> None:
+        """Put everything back."""
+        self._active = False
+        while self._done:
+            setattr(*self._done.pop())

@@ -1,0 +1,132 @@
+"""The registry: which streams are open, and the ledger of those that began and ended.
+
+One lock is taken at the start and the end of a stream (WSGI threads, free threading); never per chunk.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from otel_streaming.semconv import OTHER, Outcome, Result, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from otel_streaming._shape import Shape
+    from otel_streaming._stream import Stream
+
+MAX_SERIES = 1900
+"""The SDK folds what exceeds 2,000 series of one instrument into a single one without labels."""
+_SLICE = 500
+"""Open streams looked at before other threads are let in."""
+
+
+class Ended(NamedTuple):
+    """Labels of one series of ended streams."""
+
+    shape: Shape
+    result: Result
+    outcome: Outcome
+    stalled: bool
+
+
+class Registry:
+    """Open streams and counts of one process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_routes: int = 200) -> None:
+        self.clock = clock
+        self._max_routes = max_routes
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: its parent's streams are not its own."""
+        # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
+        # closes is counted in this very thread.
+        self._lock = threading.RLock()
+        self._open: set[Stream] = set()
+        self._started: Counter[Shape] = Counter()
+        self._ended: Counter[Ended] = Counter()
+        self._states: set[tuple[Shape, State]] = set()
+        self._routes: set[str] = set()
+        self.learned: dict[str, str] = {}
+        self.draining = False
+        self.process_id = secrets.token_hex(8)
+
+    def cap_route(self, route: str | None) -> str | None:
+        """Return the route, or ``_OTHER`` when too many are told apart already."""
+        if route is None or route in self._routes:
+            return route
+        if len(self._routes) >= self._max_routes or max(len(self._ended), len(self._states)) >= MAX_SERIES:
+            return OTHER
+        self._routes.add(route)
+        return route
+
+    def begin(self, stream: Stream) -> None:
+        """Count a stream that began."""
+        shape = stream.shape
+        with self._lock:
+            self._open.add(stream)
+            self._started[shape] += 1
+            if shape.route is not None and len(self.learned) < self._max_routes:
+                self.learned[shape.route] = shape.protocol
+
+    def end(self, stream: Stream, result: Result, outcome: Outcome) -> bool:
+        """Count a stream that ended; False if it is not ours to count (begun before a fork)."""
+        with self._lock:
+            if stream not in self._open:
+                return False
+            self._open.remove(stream)
+            self._ended[Ended(stream.shape, result, outcome, stream.stall_count > 0)] += 1
+        return True
+
+    def attempt(self, stream: Stream, result: Result, outcome: Outcome) -> None:
+        """Count an exchange that qualified only by its end: started and ended together."""
+        with self._lock:
+            self._open.add(stream)
+            self._started[stream.shape] += 1
+            self.end(stream, result, outcome)
+
+    @property
+    def open_count(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
+    def started(self) -> dict[Shape, int]:
+        """Return the counts of streams that began."""
+        with self._lock:
+            return dict(self._started)
+
+    def ended(self) -> dict[Ended, int]:
+        """Return the counts of streams that ended."""
+        with self._lock:
+            return dict(self._ended)
+
+    def live(self) -> dict[tuple[Shape, State], int]:
+        """Return how many streams are open by shape and state: 0 for those that were not empty at some time."""
+        self._states.update((shape, State.FLOWING) for shape in self.started())
+        counts = dict.fromkeys(self._states, 0)
+        for stream, now in self._scan():
+            key = (stream.shape, stream.live_state(now))
+            counts[key] = counts.get(key, 0) + 1
+        self._states.update(counts)
+        return counts
+
+    def silence(self) -> dict[Shape, float]:
+        """Return the longest current silence by shape, s."""
+        longest = dict.fromkeys(self.started(), 0.0)
+        for stream, now in self._scan():
+            longest[stream.shape] = max(longest.get(stream.shape, 0.0), stream.silence(now))
+        return longest
+
+    def _scan(self) -> Iterator[tuple[Stream, float]]:
+        with self._lock:
+            streams = list(self._open)
+        for i in range(0, len(streams), _SLICE):
+            now = self.clock()
+            for stream in streams[i : i + _SLICE]:
+                yield stream, now
+            time.sleep(0)

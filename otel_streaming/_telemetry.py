@@ -1,0 +1,402 @@
+"""Telemetry: the only module that speaks to the OpenTelemetry API.
+
+A stream's span is made once, at its end, back-dated to the request's start; while it is open nothing of
+OpenTelemetry's is held but a reference to the parent span. Our spans are never head-sampled: one a stream is
+cheap, and a sampled verdict would be none.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from otel_streaming import semconv as sc
+from otel_streaming._version import __version__
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from otel_streaming._config import Settings
+    from otel_streaming._registry import Registry
+    from otel_streaming._shape import Shape
+    from otel_streaming._verdict import StreamSummary
+
+    Carrier = Iterable[tuple[bytes, bytes]]
+    Event = tuple[float, str, dict[str, Any]]
+
+_log = logging.getLogger(sc.SCOPE)
+
+_FIRST_EVENTS, _LAST_EVENTS = 4, 28
+_LOGS_PER_SECOND = 10
+_MODEL_NAMES = 50
+_MAX_TEXT = 256
+
+
+class Telemetry:
+    """Spans, log records and instruments of one process."""
+
+    def __init__(self, settings: Settings, registry: Registry, *, instruments: bool = True) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._instruments = instruments
+        self._registered = False
+        self._flushed = False
+        self._provider: trace.TracerProvider | None = None
+        self._tracer: trace.Tracer | None = None
+        self._roots = False  # whether a span without a parent is sure to be sampled
+        self._checked = False
+        self._models: set[str] = set()
+        self._tokens = _TokenBucket(_LOGS_PER_SECOND)
+
+    # -- parents --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def current(context: contextvars.Context | None) -> Span | None:
+        """Return the span that is current here, or was in ``context``; None if there is none."""
+        span = trace.get_current_span() if context is None else context.run(trace.get_current_span)
+        return span if span is not trace.INVALID_SPAN and span.get_span_context().is_valid else None
+
+    @staticmethod
+    def route_of(parent: Span | None) -> str | None:
+        """Return the route that the parent knows, where its attributes can be read (SDK spans)."""
+        route = (getattr(parent, "attributes", None) or {}).get(sc.ROUTE)
+        return route if isinstance(route, str) else None
+
+    def mark(self, parent: Span | None, summary: StreamSummary) -> None:
+        """Show a silent failure on the server span, for tools that know nothing of streams."""
+        if parent is None or not self._settings.mark_parent or not parent.is_recording():
+            return
+        parent.set_attributes(
+            {
+                sc.ERROR_TYPE: summary.reason.value,
+                sc.ORIGIN: summary.origin.value,
+                sc.REASON: summary.reason.value,
+                sc.OUTCOME: summary.outcome.value,
+            }
+        )
+        parent.set_status(Status(StatusCode.ERROR, f"stream {summary.outcome}: {summary.reason}"))
+
+    # -- the end of a stream --------------------------------------------------------------------------------
+
+    def ended(self, summary: StreamSummary, parent: Span | None, carrier: Carrier) -> None:
+        """Report one ended stream: a span, and a log record if it went wrong."""
+        self._flushed = False
+        attributes = self._attributes(summary)
+        context: Context | None = None
+        if self._settings.spans != "off" and (summary.bad or self._settings.spans != "bad"):
+            context = self._span(summary, attributes, parent, carrier)
+        if self._settings.logs == "all" or (summary.bad and self._settings.logs == "bad"):
+            if context is None and parent is not None:
+                context = set_span_in_context(parent, Context())
+            self._record(summary, attributes, context)
+
+    def _span(
+        self, summary: StreamSummary, attributes: dict[str, Any], parent: Span | None, carrier: Carrier
+    ) -> Context | None:
+        tracer = self._get_tracer()
+        around = self._around(parent, carrier)
+        if around is None:
+            return None
+        at = _wall_clock()
+        span = tracer.start_span(
+            f"stream {summary.method} {summary.shape.route or ''}".strip(),
+            context=around,
+            kind=SpanKind.INTERNAL,
+            attributes=attributes,
+            start_time=at(summary.started_at),
+        )
+        self._check(span)
+        for when, name, values in _events(summary):
+            span.add_event(name, values, at(when))
+        if summary.bad:
+            span.set_status(Status(StatusCode.ERROR, str(summary.reason)))
+        span.end(at(summary.ended_at))
+        return set_span_in_context(span, Context())
+
+    def _around(self, parent: Span | None, carrier: Carrier) -> Context | None:
+        """Return the context a span is made in, so that it is sampled whatever was decided for its parent.
+
+        None where the settings follow the parent's decision and it was not to sample.
+        """
+        context = parent.get_span_context() if parent is not None else _incoming(carrier)
+        if context.is_valid:
+            if self._settings.spans == "sampled" and not context.trace_flags.sampled:
+                return None
+        elif self._roots or self._settings.spans == "sampled":
+            return Context()
+        else:  # a made-up remote parent is the one way to be sampled without touching the sampler
+            context = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, is_remote=True)
+        # "ot" holds consistent-sampling thresholds: they would multiply what is counted from this span.
+        state = TraceState([(key, value) for key, value in context.trace_state.items() if key != "ot"])
+        flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)
+        remote = SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=flags, trace_state=state)
+        return set_span_in_context(NonRecordingSpan(remote), Context())
+
+    def _get_tracer(self) -> trace.Tracer:
+        provider = trace.get_tracer_provider()
+        if self._tracer is None or provider is not self._provider:
+            self._provider = provider
+            self._tracer = provider.get_tracer(sc.SCOPE, __version__)
+            if hasattr(self._tracer, "sampler") and self._settings.spans != "sampled":  # an SDK tracer, ours alone
+                from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415 - only where there is an SDK
+
+                self._tracer.sampler = ALWAYS_ON
+                self._roots = True
+        return self._tracer
+
+    def _check(self, span: Span) -> None:
+        """Say once if spans do not record; the ledger and the log records go on working."""
+        if not self._checked:
+            self._checked = True
+            if not span.is_recording() and self._settings.spans != "sampled":
+                _log.warning(
+                    "streams get no spans: the tracer provider does not record. Install and configure the "
+                    "OpenTelemetry SDK, or set OTEL_PYTHON_STREAMING_SPANS=off to silence this."
+                )
+
+    def _attributes(self, s: StreamSummary) -> dict[str, Any]:
+        """Return the span's attributes, the most important last: span limits drop the oldest."""
+        shape = s.shape
+        first = None if s.first_chunk_at is None else s.first_chunk_at - s.started_at
+        left = s.client_gone_at is not None
+        values: dict[str, Any] = {
+            sc.ERROR_TYPE: s.reason.value if s.bad else None,
+            sc.STATUS_CODE: s.status,
+            sc.METHOD: s.method or None,
+            sc.ROUTE: shape.route,
+            sc.OUTPUT_TOKENS: s.output_tokens,
+            sc.MODEL: self._model(s.model),
+            sc.FINISH_REASON: s.finish_reason[:_MAX_TEXT]
+            if s.finish_reason and self._settings.capture_finish_reason
+            else None,
+            sc.ATTEMPT_BASIS: s.attempt_basis.value if s.attempt_basis else None,
+            sc.ABANDONED_DURATION: s.abandoned_duration if left else None,
+            sc.ABANDONED_SIZE: s.abandoned_size if left else None,
+            sc.ABANDONED_CHUNK_COUNT: s.abandoned_chunks if left else None,
+            sc.BACKPRESSURE_DURATION: s.backpressure,
+            sc.STALL_DURATION: s.stall_duration,
+            sc.STALL_COUNT: s.stall_count,
+            sc.CHUNK_GAP_COUNTS: s.gap_counts,
+            sc.CHUNK_GAP_MAX: s.gap_max,
+            sc.TIME_TO_FIRST_CHUNK: first,
+            sc.SIZE: s.size,
+            sc.KEEPALIVE_COUNT: s.keepalives,
+            sc.CHUNK_COUNT: s.chunks,
+            sc.TERMINAL: s.terminal.value,
+            sc.DIALECT: s.dialect.value,
+            sc.PROTOCOL: str(shape.protocol),
+            sc.KIND: shape.kind.value,
+            sc.ROLE: shape.role.value,
+            sc.ORIGIN: s.origin.value,
+            sc.PHASE: s.phase.value,
+            sc.REASON: s.reason.value,
+            sc.OUTCOME: s.outcome.value,
+            sc.RESULT: s.result.value,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+    def _model(self, name: str | None) -> str | None:
+        if name is None or not self._settings.model_names:
+            return None
+        if name not in self._models and len(self._models) >= _MODEL_NAMES:
+            return sc.OTHER
+        self._models.add(name)
+        return name
+
+    def _record(self, s: StreamSummary, attributes: Mapping[str, Any], context: Context | None) -> None:
+        suppressed = self._tokens.take()
+        if suppressed is None:
+            return
+        text = f"stream {s.method} {s.shape.route or ''} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
+        if suppressed:
+            text += f" ({suppressed} records suppressed)"
+        _logs.get_logger(sc.SCOPE, __version__).emit(
+            timestamp=_wall_clock()(s.ended_at),
+            severity_number=_logs.SeverityNumber.WARN if s.bad else _logs.SeverityNumber.INFO,
+            severity_text="WARN" if s.bad else "INFO",
+            body=text,
+            attributes=dict(attributes),
+            event_name=sc.Event.END.value,
+            context=context or Context(),
+        )
+
+    # -- instruments ----------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Create the instruments, once: a service that never streams exports nothing of ours."""
+        if self._registered or not self._instruments:
+            return
+        self._registered = True
+        meter = metrics.get_meter(sc.SCOPE, __version__)
+        for metric, rows in (
+            (sc.LEDGER_STARTED, _ZeroFirst(self._started)),
+            (sc.LEDGER_ENDED, _ZeroFirst(self._ended)),
+        ):
+            meter.create_observable_counter(metric.name, [rows], metric.unit, metric.brief)
+        meter.create_observable_up_down_counter(sc.ACTIVE.name, [self._active], sc.ACTIVE.unit, sc.ACTIVE.brief)
+        silence = sc.SILENCE_MAX
+        meter.create_observable_gauge(silence.name, [self._silence], silence.unit, silence.brief)
+
+    def _labels(self, shape: Shape, **more: Any) -> dict[str, Any]:
+        labels = {
+            sc.ROLE: shape.role.value,
+            sc.KIND: shape.kind.value,
+            sc.PROTOCOL: str(shape.protocol),
+            sc.PROCESS_ID: self._registry.process_id,
+            **more,
+        }
+        return labels if shape.route is None else {**labels, sc.ROUTE: shape.route}
+
+    def _started(self) -> Iterable[tuple[Hashable, int, dict[str, Any]]]:
+        for shape, count in self._registry.started().items():
+            yield (shape, self._registry.process_id), count, self._labels(shape)
+
+    def _ended(self) -> Iterable[tuple[Hashable, int, dict[str, Any]]]:
+        for ended, count in self._registry.ended().items():
+            labels = self._labels(ended.shape)
+            labels |= {sc.RESULT: ended.result.value, sc.OUTCOME: ended.outcome.value, sc.STALLED: ended.stalled}
+            yield (ended, self._registry.process_id), count, labels
+
+    def _active(self, _: CallbackOptions) -> Iterable[Observation]:
+        for (shape, state), count in self._registry.live().items():
+            yield Observation(count, self._labels(shape) | {sc.STATE: state.value})
+
+    def _silence(self, _: CallbackOptions) -> Iterable[Observation]:
+        longest: dict[tuple[str, str | None], float] = {}
+        for shape, seconds in self._registry.silence().items():
+            key = (shape.role.value, shape.route)
+            longest[key] = max(longest.get(key, 0.0), seconds)
+        for (role, route), seconds in longest.items():
+            labels: dict[str, Any] = {sc.ROLE: role, sc.PROCESS_ID: self._registry.process_id}
+            yield Observation(seconds, labels if route is None else {**labels, sc.ROUTE: route})
+
+    # -- shutdown -------------------------------------------------------------------------------------------
+
+    def flush(self) -> threading.Event:
+        """Hand over what has not been exported, in a daemon thread; returns the event that tells it is done.
+
+        The caller bounds the wait: a flush to a black hole takes half a minute whatever time-out it is given.
+        Metrics are collected twice, since a series' first report is 0. A process that never had a stream, or none
+        since the last flush, is left alone: whether it flushes is its own affair.
+        """
+        done = threading.Event()
+        if self._flushed or not self._registered:
+            done.set()
+            return done
+        self._flushed = True
+
+        def work() -> None:
+            try:
+                for provider, times in (
+                    (metrics.get_meter_provider(), 2),
+                    (trace.get_tracer_provider(), 1),
+                    (_logs.get_logger_provider(), 1),
+                ):
+                    for _ in range(times):
+                        getattr(provider, "force_flush", bool)()
+            except Exception:  # noqa: BLE001 - a host's exporter may fail as it likes
+                _log.debug("an exporter failed to flush")
+            finally:
+                done.set()
+
+        threading.Thread(target=work, name="otel-streaming-flush", daemon=True).start()
+        return done
+
+
+class _ZeroFirst:
+    """A callback that reports 0 the first time it reports a series, and the count from then on.
+
+    A series that begins with its count has no increase: Prometheus would never show a first failure. (With several
+    metric readers the first one gets the zero: a callback is not told who asks.)
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self._known: set[Hashable] = set()
+
+    def __call__(self, _: CallbackOptions) -> Iterable[Observation]:
+        for key, count, labels in self._rows():
+            yield Observation(count if key in self._known else 0, labels)
+            self._known.add(key)
+
+
+class _TokenBucket:
+    """So many records a second; counts what it holds back."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._tokens = float(rate)
+        self._at = time.monotonic()
+        self._held_back = 0
+
+    def take(self) -> int | None:
+        """Return how many records were held back before this one, None if it is to be held back as well."""
+        now = time.monotonic()
+        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            self._held_back += 1
+            return None
+        self._tokens -= 1
+        held_back, self._held_back = self._held_back, 0
+        return held_back
+
+
+def _wall_clock() -> Any:
+    """Return a function from the monotonic clock (s) to the wall clock (ns)."""
+    offset = time.time_ns() - int(time.monotonic() * 1e9)
+    return lambda monotonic: offset + int(monotonic * 1e9)
+
+
+def _incoming(carrier: Carrier) -> SpanContext:
+    """Return the context the request's headers carry."""
+    headers = {}
+    for name, value in carrier:
+        if name.lower() in {b"traceparent", b"tracestate"}:
+            headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+    context = propagate.extract(headers, Context()) if headers else Context()
+    return trace.get_current_span(context).get_span_context()
+
+
+def _events(s: StreamSummary) -> Sequence[Event]:
+    """Return the span's events in their order: the first four, the last twenty-eight, and the chunks asked for."""
+    points: list[Event] = []
+    if s.headers_at is not None:
+        points.append((s.headers_at, sc.Event.HEADERS.value, {}))
+    if s.first_chunk_at is not None:
+        points.append((s.first_chunk_at, sc.Event.FIRST_CHUNK.value, {sc.CHUNK_SIZE: s.first_chunk_size}))
+    for stalled_at, resumed_at, silence in s.stalls:
+        why: dict[str, Any] = {sc.STALL_DURATION: silence, sc.ORIGIN: sc.Origin.UNKNOWN.value}
+        points.append((stalled_at, sc.Event.STALLED.value, why))
+        if resumed_at < s.ended_at:
+            points.append((resumed_at, sc.Event.RESUMED.value, {}))
+    if s.client_gone_at is not None:
+        points.append((s.client_gone_at, sc.Event.CLIENT_GONE.value, {}))
+    if s.terminal_at is not None:
+        points.append((s.terminal_at, sc.Event.TERMINAL.value, {}))
+    points.sort(key=lambda point: point[0])
+    end: dict[str, Any] = {sc.OUTCOME: s.outcome.value, sc.REASON: s.reason.value, sc.ORIGIN: s.origin.value}
+    points.append((s.ended_at, sc.Event.END.value, end))
+    kept = [*points[:_FIRST_EVENTS], *points[_FIRST_EVENTS:][-_LAST_EVENTS:]]
+    for when, size, gap in s.recent_chunks:  # asked for one by one
+        kept.append((when, sc.Event.CHUNK.value, {sc.CHUNK_SIZE: size, sc.CHUNK_GAP: gap}))
+    return sorted(kept, key=lambda point: point[0])

@@ -1,0 +1,429 @@
+"""The watch over one exchange: what adapters tell, turned into a stream, its verdict and its telemetry.
+
+Adapters know a server or a library; this knows neither. Nothing here raises: a fault of ours is logged once
+and costs the watch, never the exchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import threading
+import typing
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from otel_streaming._causes import Cause, cause_of
+from otel_streaming._config import Settings, read_settings
+from otel_streaming._registry import Registry
+from otel_streaming._shape import Shape, kind_of, protocol_of, read_request, read_response, would_have_streamed
+from otel_streaming._stream import Life, Stream
+from otel_streaming._telemetry import Telemetry
+from otel_streaming._verdict import summarise
+from otel_streaming.semconv import SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextvars import Context
+
+    from opentelemetry.trace import Span
+
+    from otel_streaming._shape import Request
+    from otel_streaming._verdict import StreamSummary
+
+    HeaderList = Iterable[tuple[bytes, bytes]]
+
+_log = logging.getLogger(SCOPE)
+
+CHUNKED_AFTER = 1.0
+"""Seconds between first and last message that make a stream of a merely chunked body."""
+
+_ONLY_IF_OPEN = {None, Protocol.FIXED, Protocol.CHUNKED}
+"""Framings that make no stream of an error page."""
+_NO_FINAL = Cause(Reason.INCOMPLETE_RESPONSE, Origin.SERVER)
+
+_NOT_READ = Cause(Reason.CLIENT_TIMEOUT, Origin.CLIENT)
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Peer(typing.Protocol):
+    """What a server knows of its client."""
+
+    disconnected: bool
+
+
+class _UnknownPeer:
+    disconnected = False
+
+
+UNKNOWN_PEER: Peer = _UnknownPeer()
+
+
+class Engine:
+    """What the watches of one process share: settings, registry, telemetry."""
+
+    def __init__(self, settings: Settings, listener: Callable[[StreamSummary], None] | None = None) -> None:
+        self.settings = settings
+        self.registry = Registry(max_routes=settings.max_routes)
+        # The SDK keeps the first callbacks of an instrument for ever: an engine for a while makes none.
+        self.telemetry = Telemetry(settings, self.registry, instruments=listener is None)
+        self.listener = listener
+
+
+class _Current:
+    """Holds the engine in use, made from the environment when first asked for."""
+
+    engine: Engine | None = None
+    lock = threading.RLock()  # reentrant: a host's log handler may come back here
+
+
+def engine() -> Engine:
+    """Return the engine in use."""
+    if _Current.engine is None:
+        with _Current.lock:
+            if _Current.engine is None:
+                settings, problems = read_settings(os.environ)
+                _Current.engine = Engine(settings)
+                for problem in problems:
+                    _log.warning(problem)
+    return _Current.engine
+
+
+def use(new: Engine | None) -> Engine | None:
+    """Put another engine in place; returns the one before."""
+    before, _Current.engine = _Current.engine, new
+    return before
+
+
+def _after_fork() -> None:
+    _Current.lock = threading.RLock()
+    if _Current.engine is not None:
+        _Current.engine.registry.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def harmless(method: F) -> F:
+    """Keep what goes wrong in ``method`` away from the host: log it once, and give the watch up."""
+
+    @functools.wraps(method)
+    def guarded(self: Watch, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
+            self.give_up()
+            return None
+
+    return guarded  # type: ignore[return-value]
+
+
+class _Faults:
+    """Whether a fault of ours has been logged."""
+
+    logged = False
+
+
+class Watch:
+    """One exchange under watch.
+
+    ``stream`` is None until the exchange qualifies as a stream, and again after it has ended.
+    """
+
+    # Defaults live in the class: most exchanges are no streams, and set few of them.
+    stream: Stream | None = None
+    counted = False
+    forwarded = False  # whether what reaches the outer hook was counted by the inner one
+    answered = 0  # the status of the response, 0 before its headers
+    wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
+    peer: Peer
+    _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
+    parent: Span | None = None
+    _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
+    _context: Context | None = None
+    _left_at: float | None = None
+    _length = 0  # of a fixed body
+    _due = 0  # what of it is still to come
+
+    def __init__(self, engine: Engine, scope: Any, template: Callable[[Any], str | None]) -> None:
+        """Watch the exchange of an ASGI ``scope``; ``template`` tells its route where no framework's hook does."""
+        self._engine = engine
+        self._scope = scope
+        self._template = template
+        self._method: str = scope["method"]
+        self._path: str = scope["path"]
+        self._headers: HeaderList = scope["headers"]
+        self.clock = clock = engine.registry.clock
+        self._started_at = clock()
+
+    # -- told by the adapters, in the order of an exchange ---------------------------------------------------
+
+    @harmless
+    def enter(self, scope: Any, template: Callable[[Any], str | None]) -> bool:
+        """A framework's router is entered; returns whether it handles the exchange itself, and before its answer.
+
+        Of routers in routers the last one knows the route: ``template`` tells it when it has been chosen.
+        """
+        if self.answered or not self._ours(scope):
+            return False
+        self._template, self._scope = template, scope
+        if self._context is None:  # of the outermost router: the server span, not a mounted application's own
+            self._context = copy_context()  # a tenth of the price of asking for the span, which few will need
+        return True
+
+    @harmless
+    def descend(self, scope: Any, template: str) -> None:
+        """A mount passes the request on to the application below it; the scope's root path says how deep it is."""
+        if self.answered or not self._ours(scope):
+            return
+        root = scope.get("root_path", "")
+        above = [(path, part) for path, part in self._mounts if path != root and root.startswith(path)]
+        self._mounts = (*above, (root, template))
+
+    def _ours(self, scope: Any) -> bool:
+        """Tell the request itself from another one that the application makes of a copy of its scope."""
+        return scope is self._scope or scope["path"] == self._path or self._context is None
+
+    # The five that follow run within the adapters' own guard, for every request or more often.
+
+    def respond(self, status: int, headers: HeaderList) -> None:
+        """Response headers are about to be sent."""
+        self.answered = status
+        media_type, length, encoded = read_response(headers)
+        protocol = protocol_of(self._method, self._path, status, media_type, length)
+        if status >= 500 and protocol in _ONLY_IF_OPEN:
+            self._attempt(status)
+        elif protocol is Protocol.FIXED:
+            self._length = self._due = length or 0
+        elif protocol is not None:
+            self._open(protocol, media_type, status, encoded=encoded)
+
+    def rewire(self, status: int) -> None:
+        """Response headers are about to be sent by an outer layer, perhaps with another status."""
+        if status == self.answered:
+            return
+        self.answered = status
+        self._due = 0
+        stream = self.stream
+        if status >= 500 and stream is None:
+            self._attempt(status)
+        elif status >= 500 and stream is not None:
+            stream.status = status
+        elif stream is not None and not 200 <= status < 300:  # the stream was thrown away for a refusal
+            self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
+            self.stream = None
+
+    def consider(self, now: float) -> None:
+        """Count a merely chunked body as a stream once it has lasted."""
+        stream = self.stream
+        if stream is not None and now - (stream.first_chunk_at or now) >= CHUNKED_AFTER:
+            self._count(stream)
+
+    def plain(self, size: int) -> None:
+        """A message of a body that is no stream: only its length is kept in mind."""
+        self._due -= size
+
+    def finish(self, body: bytes | None) -> None:
+        """The final message is about to be sent, as the innermost hook sees it; no body: a whole file follows."""
+        stream = self.stream
+        if stream is None:
+            self._due = 0 if body is None else self._due - len(body)
+            return
+        now = self.clock()
+        if body:
+            stream.chunk(now, body)
+        if not self.counted:
+            self.consider(now)
+        stream.eof(now)
+        self._mark(stream)
+
+    @harmless
+    def left(self) -> None:
+        """The reader has gone."""
+        if self._left_at is None:
+            self._left_at = self.clock()
+            if self.stream is not None:
+                self.stream.left(self._left_at)
+
+    @harmless
+    def send_failed(self, error: OSError) -> None:
+        """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
+        if isinstance(error, TimeoutError) and self.stream is not None:
+            self.stream.failed(self.clock(), _NOT_READ)
+        else:
+            self.left()
+
+    @harmless
+    def broke(self, exception: BaseException) -> None:
+        """An exception leaves the innermost hook."""
+        stream = self.stream
+        if stream is None or stream.headers_at is None or _in_background(exception):
+            return
+        stream.failed(self.clock(), cause_of(exception))
+        self._mark(stream)
+
+    @harmless
+    def returned(self, exception: BaseException | None = None) -> None:
+        """The application has returned, or raised, at the outermost hook: the verdict is due."""
+        if exception is not None:
+            self.broke(exception)
+        if not self.answered:
+            self._attempt(None if self._left_at is not None else _status_of(exception))
+            self.answered = -1  # what is sent after this is too late
+        if self._due > 0:
+            self._came_short(exception)
+        for stream in (self.stream, self._attempted):
+            if stream is not None:
+                self._end(stream)
+        self.stream = self._attempted = None
+        self._scope = self.parent = self._context = None  # they lead back to the scope, which holds us
+
+    # -- how it is done -------------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """A fault of ours: say so once, and watch this exchange no more."""
+        with contextlib.suppress(Exception):  # a host's log handler may raise
+            if not _Faults.logged:
+                _Faults.logged = True
+                _log.warning("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
+        stream, self.stream = self.stream, None
+        self._due = 0
+        self._attempted = None
+        if stream is not None:
+            self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
+
+    def __deepcopy__(self, _: Any) -> Watch:
+        """A copied scope belongs to the same exchange."""
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """A pickled scope belongs to none."""
+        return type(None), ()
+
+    def _request(self) -> Request:
+        return read_request(self._method, self._path, self._headers)
+
+    def _route(self) -> str | None:
+        if self.parent is None:
+            self.parent = self._engine.telemetry.current(self._context)
+        route = "".join(template for _, template in self._mounts) + (self._template(self._scope) or "")
+        return route or self._engine.telemetry.route_of(self.parent)
+
+    def _new(self, request: Request, protocol: str, kind: Kind, route: str | None, *, encoded: bool = False) -> Stream:
+        settings = self._engine.settings
+        threshold = settings.stall_threshold.get(route, self._path)
+        if kind is Kind.SUBSCRIPTION and not settings.stall_threshold.named(route, self._path):
+            threshold = float("inf")
+        return Stream(
+            Shape(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route)),
+            request.method,
+            self._started_at,
+            threshold=threshold,
+            readable=not encoded,
+            declared=settings.terminals.get(route, self._path),
+            recent=settings.chunk_events,
+        )
+
+    def _open(self, protocol: Protocol, media_type: str, status: int, *, encoded: bool) -> None:
+        request, route = self._request(), self._route()
+        kind = kind_of(request, protocol, route, self._engine.settings, media_type)
+        stream = self._new(request, protocol, kind, route, encoded=encoded)
+        if self._left_at is not None:  # nobody was there for the headers
+            if kind is Kind.OTHER:
+                return
+            stream.status = status
+            stream.left(self._left_at)
+            self._attempted = stream
+            return
+        stream.headers(self.clock(), status)
+        self.stream = stream
+        if kind is not Kind.OTHER:
+            self._count(stream)
+
+    def _count(self, stream: Stream) -> None:
+        self.counted = True
+        self._engine.telemetry.register()
+        self._engine.registry.begin(stream)
+
+    def _attempt(self, status: int | None) -> None:
+        """Remember a request that got no stream, if it was an attempt at one."""
+        if status is not None and status < 500:
+            return
+        request, route = self._request(), self._route()
+        registry = self._engine.registry
+        found = would_have_streamed(request, route, self._engine.settings, registry.learned)
+        if found is None or request.method == "HEAD":
+            return
+        basis, protocol = found
+        stream = self._new(request, protocol, kind_of(request, protocol, route, self._engine.settings), route)
+        stream.status, stream.basis = status, AttemptBasis(basis)
+        if self._left_at is not None:
+            stream.left(self._left_at)
+        self._attempted = stream
+
+    def _came_short(self, exception: BaseException | None) -> None:
+        """Report a body of fixed length that ended before its length."""
+        stream = self._new(self._request(), Protocol.FIXED, Kind.OTHER, self._route())
+        now = self.clock()
+        stream.headers(now, self.answered)
+        stream.size = self._length - self._due
+        if self._left_at is not None:
+            stream.left(self._left_at)
+        elif exception is not None:
+            stream.failed(now, cause_of(exception))
+        self._attempted = stream
+
+    def _mark(self, stream: Stream) -> None:
+        """Mark the parent while it records; it ends when the final message has gone."""
+        if self.parent is not None and self.counted:
+            summary = summarise(stream, self.clock(), draining=self._engine.registry.draining)
+            if summary.bad:
+                self._engine.telemetry.mark(self.parent, summary)
+
+    def _end(self, stream: Stream) -> None:
+        now = self.clock()
+        registry, telemetry = self._engine.registry, self._engine.telemetry
+        if self.wire_done is False and stream.life is Life.FINISHED:
+            stream.failed(now, _NO_FINAL)
+        summary = summarise(stream, now, draining=registry.draining)
+        stream.end()
+        if stream.headers_at is None or summary.shape.protocol == Protocol.FIXED:
+            telemetry.register()
+            registry.attempt(stream, summary.result, summary.outcome)
+        elif not self.counted or not registry.end(stream, summary.result, summary.outcome):
+            return
+        telemetry.ended(summary, self.parent, self._headers)
+        if self._engine.listener is not None:
+            self._engine.listener(summary)
+
+
+def _where() -> str:
+    """Return type and place of the exception being handled; never its text, which may be the application's."""
+    kind, _, traceback = sys.exc_info()
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    place = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_name}, line {traceback.tb_lineno}"
+    return (kind.__name__ if kind else "unknown") + place
+
+
+def _status_of(exception: BaseException | None) -> int:
+    """Return the status that an exception becomes outside the router: only Starlette's own says another than 500."""
+    ours = any(
+        c.__module__ == "starlette.exceptions" and c.__name__ == "HTTPException" for c in type(exception).__mro__
+    )
+    return exception.status_code if ours else 500  # type: ignore[union-attr]
+
+
+def _in_background(exception: BaseException) -> bool:
+    """Tell whether the exception comes from a Starlette background task: the answer was complete before it."""
+    traceback = exception.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == "starlette.background":
+            return True
+        traceback = traceback.tb_next
+    return False

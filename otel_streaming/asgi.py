@@ -1,0 +1,279 @@
+"""The ASGI adapter (ASGI 3.0, HTTP & WebSocket spec 2.x): two hooks that share one watch through the scope.
+
+The *outer* hook stands at the server's entry: request start, final status, disconnect. The *inner* one stands
+at the framework's router: plain bytes, the producer's exception, route, parent span. Each works alone. Both
+only listen: they call neither ``receive`` nor ``send`` on their own account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_streaming._watch import UNKNOWN_PEER, Watch, engine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from otel_streaming._watch import Peer
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    Router = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
+    Template = Callable[[Scope], str | None]
+
+KEY = "otel_streaming"
+"""Scope key of the exchange's watch; None where the exchange is not watched."""
+
+_START, _BODY = "http.response.start", "http.response.body"
+_ENDING = {_BODY, "http.response.pathsend", "http.response.zerocopysend"}
+_HOLD = 1.0
+"""Seconds for which lifespan.shutdown may be held back, and for which a flush may last."""
+_POLL = 0.005
+
+
+class StreamingMiddleware:
+    """Watch an ASGI application's streams: the outer hook, put in place by a server's entry or by hand.
+
+    Counted once, however many of them stand in a row.
+
+    Example:
+        ``app.add_middleware(StreamingMiddleware)``, or ``app = StreamingMiddleware(app)``.
+    """
+
+    def __init__(self, app: App) -> None:
+        """Wrap ``app``."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "lifespan" and KEY not in scope:
+            scope[KEY] = None
+            await self.app(scope, _holding(receive), _flushing(send))
+            return
+        watch = _new_watch(scope) if kind == "http" and KEY not in scope else None
+        if watch is None:
+            await self.app(scope, receive, send)
+            return
+        watch.wire_done = False
+        watch.peer = _peer(send)
+        try:
+            await self.app(scope, _listening(watch, receive), _forwarding(watch, send))
+        except BaseException as exception:
+            watch.returned(exception)
+            raise
+        else:
+            watch.returned()
+        finally:
+            scope.pop(KEY, None)
+
+
+def hooked_router(original: Router, template: Template) -> Router:
+    """Return a framework's router method, watched: the inner hook.
+
+    Args:
+        original: ``async def (self, scope, receive, send)``.
+        template: Reads the chosen route's template from a scope.
+    """
+
+    @functools.wraps(original)
+    async def entered(router: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        watch = scope.get(KEY)
+        if watch is None and scope["type"] == "http" and KEY not in scope:  # no outer hook: stand in for it
+            await StreamingMiddleware(functools.partial(entered, router))(scope, receive, send)
+            return
+        if watch is None or not watch.enter(scope, template):
+            await original(router, scope, receive, send)
+            return
+        try:
+            await original(router, scope, receive, _counting(watch, send, inner=True))
+        except BaseException as exception:
+            watch.broke(exception)
+            raise
+
+    return entered
+
+
+def _peer(send: Send) -> Peer:
+    """Return what the server knows of its client, which stands behind its ``send``.
+
+    uvicorn's request cycle: ``disconnected`` is set when the connection is lost, in silence too, and stays False
+    after a normal end.
+    """
+    cycle: Any = getattr(send, "__self__", None)
+    return cycle if hasattr(cycle, "disconnected") else UNKNOWN_PEER
+
+
+def _route_below_no_mount(scope: Scope) -> str | None:
+    """Return the route that Starlette's router has chosen, for want of a hook there; a mount hides its part."""
+    return None if scope.get("root_path") else getattr(scope.get("route"), "path_format", None)
+
+
+def _new_watch(scope: Scope) -> Watch | None:
+    """Begin to watch an exchange, None if it is excluded."""
+    scope[KEY] = None
+    try:
+        current = engine()
+        excluded = current.settings.excluded_urls
+        if excluded is not None and excluded.search(scope["path"]):
+            return None
+        watch = Watch(current, scope, _route_below_no_mount)
+    except Exception:  # noqa: BLE001 - a scope we cannot read is the application's to judge
+        return None
+    scope[KEY] = watch
+    return watch
+
+
+def _listening(watch: Watch, receive: Receive) -> Receive:
+    async def listening() -> Message:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            watch.left()
+        return message
+
+    return listening
+
+
+def _forwarding(watch: Watch, send: Send) -> Send:
+    """Watch what goes to the wire; a plain function, since with an inner hook it only looks."""
+    counting: Send | None = None
+
+    def forwarding(message: Message) -> Awaitable[None]:
+        nonlocal counting
+        counted = watch.forwarded
+        try:
+            if not (counted and message.get("more_body")):
+                _to_the_wire(watch, message)
+        except Exception:  # noqa: BLE001 - a message we cannot read is the server's to judge
+            watch.give_up()
+        if counted:
+            return send(message)
+        if counting is None:
+            counting = _counting(watch, send, inner=False)
+        return counting(message)
+
+    return _mark_coroutine_function(forwarding)
+
+
+def _to_the_wire(watch: Watch, message: Message) -> None:
+    if message["type"] in _ENDING:
+        watch.wire_done = not message.get("more_body")
+    elif watch.forwarded and message["type"] == _START:
+        watch.rewire(message["status"])
+
+
+def _counting(watch: Watch, send: Send, *, inner: bool) -> Send:  # noqa: C901 - of the function inside
+    """Count what the application sends, if this hook is the first to see the headers: messages come from inside."""
+    clock, peer = watch.clock, watch.peer
+    mine = False
+
+    async def counting(message: Message) -> None:  # noqa: C901 - runs for every token: a call costs more than a branch
+        nonlocal mine
+        stream = None
+        try:
+            if not (mine and message.get("more_body")):
+                mine = _other_message(watch, message, mine=mine, inner=inner)
+            elif (watched := watch.stream) is None:
+                watch.plain(len(message.get("body", b"")))
+            else:
+                if peer.disconnected:
+                    watch.left()
+                body = message.get("body")
+                if body and watched.chunk(clock(), body):
+                    stream = watched
+                if not watch.counted:
+                    watch.consider(clock())
+        except Exception:  # noqa: BLE001 - a message we cannot read is the server's to judge
+            watch.give_up()
+        try:
+            await send(message)
+        except OSError as error:
+            watch.send_failed(error)
+            raise
+        if stream is not None:  # there was progress
+            stream.idle_since = clock()
+
+    return counting
+
+
+def _other_message(watch: Watch, message: Message, *, mine: bool, inner: bool) -> bool:
+    """Take headers or a final message; returns whether the body to come is this hook's to count."""
+    kind = message["type"]
+    if kind == _START and not watch.answered:
+        headers = message.get("headers", ())
+        if iter(headers) is headers:  # may be read once only (ASGI allows any iterable)
+            message["headers"] = headers = list(headers)
+        if watch.peer.disconnected:
+            watch.left()
+        watch.forwarded = inner
+        watch.respond(message["status"], headers)
+        return True
+    if mine and kind in _ENDING:
+        if watch.peer.disconnected:
+            watch.left()
+        # A file sent by its name (pathsend) has no body here: the server knows its length.
+        watch.finish(message.get("body", b"") if kind == _BODY else None)
+    return mine
+
+
+def _holding(receive: Receive) -> Receive:
+    """Hold lifespan.shutdown back until no stream is open.
+
+    uvicorn cancels streams past its graceful time-out without awaiting them, and what they would do last is
+    never done; a few milliseconds are enough for it.
+    """
+
+    async def holding() -> Message:
+        message = await receive()
+        registry = engine().registry
+        registry.draining = message["type"] == "lifespan.shutdown"
+        if registry.draining:
+            await _until(lambda: not registry.open_count)
+        return message
+
+    return holding
+
+
+def _flushing(send: Send) -> Send:
+    """Flush before the server hears that the application has shut down: most exit without atexit then."""
+
+    async def flushing(message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown"):
+            await flush()
+        await send(message)
+
+    return flushing
+
+
+async def flush() -> None:
+    """Hand over what has not been exported, once, and for no longer than a hold may last."""
+    await _until(engine().telemetry.flush().is_set)
+
+
+def _mark_coroutine_function(function: Send) -> Send:
+    """Mark a function that returns an awaitable as one, for those who ask (asgiref warns about others)."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = _COROUTINE_MARK  # type: ignore[attr-defined] # noqa: SLF001 - what asyncio looks for
+    return function
+
+
+_COROUTINE_MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    """Wait until ``done``, or for the longest hold, on the event loop that runs."""
+    sleep = asyncio.sleep
+    if "trio" in sys.modules and asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
+        sleep = sys.modules["trio"].sleep
+    for _ in range(int(_HOLD / _POLL)):
+        if done():
+            return
+        await sleep(_POLL)

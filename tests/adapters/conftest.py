@@ -1,0 +1,42 @@
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from otel_streaming.asgi import StreamingMiddleware, hooked_router
+from otel_streaming.testing import capture
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _inner(app):
+    async def call(_, scope, receive, send):
+        await app(scope, receive, send)
+
+    return partial(hooked_router(call, lambda scope: "/v1/chat"), None)
+
+
+HOOKS = {
+    "outer": StreamingMiddleware,
+    "inner": _inner,
+    "both": lambda app: StreamingMiddleware(_inner(app)),
+    "twice": lambda app: StreamingMiddleware(StreamingMiddleware(_inner(_inner(app)))),
+}
+
+
+@pytest.fixture(params=HOOKS)
+def hooks(request):
+    """Every way the hooks can stand: each alone, both, both doubled."""
+    return HOOKS[request.param]
+
+
+@pytest.fixture
+def both():
+    return HOOKS["both"]
+
+
+@pytest.fixture
+def captured():
+    with capture() as summaries:
+        yield summaries

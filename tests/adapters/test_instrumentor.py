@@ -1,0 +1,61 @@
+"""The entry point: hooks appear when the host imports a library, and vanish without a trace."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+SCRIPT = """
+import sys
+from otel_streaming.instrumentor import ASGIStreamingInstrumentor
+
+def loaded():
+    return sorted({name.split(".")[0] for name in sys.modules} & {"uvicorn", "starlette", "fastapi"})
+
+instrumentor = ASGIStreamingInstrumentor()
+instrumentor.instrument()
+instrumentor.uninstrument()
+instrumentor.instrument()
+assert loaded() == [], loaded()
+
+import starlette.routing, uvicorn.config, uvicorn.server
+places = [
+    (starlette.routing.Router, "__call__"),
+    (starlette.routing.Mount, "handle"),
+    (uvicorn.config.Config, "load"),
+    (uvicorn.server.Server, "handle_exit"),
+    (uvicorn.server.Server, "shutdown"),
+]
+hooked = [getattr(owner, name) for owner, name in places]
+assert all(hasattr(function, "__wrapped__") for function in hooked), hooked
+assert not hasattr(starlette.routing.Route.handle, "__wrapped__")
+originals = [function.__wrapped__ for function in hooked]
+assert not any(hasattr(function, "__wrapped__") for function in originals), "hooked twice"
+
+instrumentor.instrument()  # twice is once
+assert [getattr(owner, name) for owner, name in places] == hooked
+
+instrumentor.uninstrument()
+assert [getattr(owner, name) for owner, name in places] == originals
+
+instrumentor.instrument()
+assert all(hasattr(getattr(owner, name), "__wrapped__") for owner, name in places)
+instrumentor.uninstrument()
+assert [getattr(owner, name) for owner, name in places] == originals
+
+import fastapi  # after uninstrumenting: no hook is left behind that would fire
+assert not hasattr(fastapi.routing.APIRouter.__call__, "__wrapped__")
+"""
+
+
+def test_hooks_come_and_go():
+    """Instrumenting imports nothing; uninstrumenting restores the very objects; both can be repeated."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_entry_point():
+    """``opentelemetry-instrument`` finds the instrumentor by its entry point."""
+    (point,) = [e for e in entry_points(group="opentelemetry_instrumentor") if e.name == "otel_streaming_asgi"]
+    from otel_streaming.instrumentor import ASGIStreamingInstrumentor
+
+    assert point.load() is ASGIStreamingInstrumentor

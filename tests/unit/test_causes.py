@@ -1,0 +1,110 @@
+"""What exceptions say about a stream's end."""
+
+import asyncio
+import http.client
+import ssl
+
+import anyio
+import httpcore
+import httpx
+import pytest
+import requests
+import urllib3
+
+from otel_streaming._causes import cause_of
+from otel_streaming.semconv import Origin, Reason
+
+
+def named(name, *bases):
+    """Return a class of a library that is not installed, under its qualified name."""
+    module, _, cls = name.rpartition(".")
+    return type(cls, bases or (Exception,), {"__module__": module})
+
+
+aiohttp_error = named("aiohttp.client_exceptions.ClientError")
+
+UPSTREAM = [
+    (httpx.ReadTimeout("t"), Reason.IDLE_TIMEOUT),
+    (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), Reason.CONNECTION_LOST),
+    (httpx.ReadError("reset"), Reason.CONNECTION_LOST),
+    (httpcore.ReadTimeout("t"), Reason.IDLE_TIMEOUT),
+    (httpcore.RemoteProtocolError("p"), Reason.CONNECTION_LOST),
+    (httpcore.ReadError("r"), Reason.CONNECTION_LOST),
+    (named("aiohttp.client_exceptions.ClientPayloadError", aiohttp_error)(), Reason.CONNECTION_LOST),
+    (named("aiohttp.client_exceptions.ServerDisconnectedError", aiohttp_error)(), Reason.CONNECTION_LOST),
+    (named("aiohttp.client_exceptions.SocketTimeoutError", aiohttp_error, TimeoutError)(), Reason.IDLE_TIMEOUT),
+    (named("aiohttp.client_exceptions.ServerTimeoutError", aiohttp_error, TimeoutError)(), Reason.IDLE_TIMEOUT),
+    (urllib3.exceptions.ProtocolError("Connection broken"), Reason.CONNECTION_LOST),
+    (urllib3.exceptions.IncompleteRead(5, 7), Reason.CONNECTION_LOST),
+    (urllib3.exceptions.ReadTimeoutError(None, "/", "Read timed out."), Reason.IDLE_TIMEOUT),
+    (requests.exceptions.ChunkedEncodingError("broken"), Reason.CONNECTION_LOST),
+    (http.client.IncompleteRead(b""), Reason.CONNECTION_LOST),
+    *(
+        (error("no"), Reason.PRODUCER_ERROR)
+        for error in (httpx.ConnectError, httpx.PoolTimeout, httpcore.ConnectTimeout)
+    ),
+]
+
+OWN = [
+    (TimeoutError(), Reason.DEADLINE_EXCEEDED),
+    (named("asyncio.exceptions.TimeoutError")(), Reason.DEADLINE_EXCEEDED),  # as before Python 3.11
+    (asyncio.CancelledError(), Reason.SERVER_CANCELLED),
+    (named("trio.Cancelled", BaseException)(), Reason.SERVER_CANCELLED),
+    (ValueError("bug"), Reason.PRODUCER_ERROR),
+    (KeyboardInterrupt(), Reason.SERVER_CANCELLED),
+    (SystemExit(1), Reason.SERVER_CANCELLED),
+    (ssl.SSLError("tls"), Reason.PRODUCER_ERROR),
+    (named("app.ReadTimeout")(), Reason.PRODUCER_ERROR),
+    (named("httpxtra.ReadTimeout")(), Reason.PRODUCER_ERROR),
+]
+
+
+def test_a_finaliser_tells_nothing():
+    """A generator closed by the garbage collector or at exit: nobody knows why."""
+    assert cause_of(GeneratorExit()) == (Reason.UNKNOWN, Origin.UNKNOWN)
+
+
+@pytest.mark.parametrize(("exception", "reason"), UPSTREAM, ids=lambda v: type(v).__qualname__)
+def test_errors_of_client_libraries_point_upstream(exception, reason):
+    """An upstream client library's exception that escapes the generator keeps its reason and points upstream."""
+    assert cause_of(exception) == (reason, Origin.UPSTREAM)
+
+
+@pytest.mark.parametrize(("exception", "reason"), OWN, ids=lambda v: type(v).__qualname__)
+def test_other_errors_are_the_servers_own(exception, reason):
+    """Time-outs, cancellation and anything unknown are the server's."""
+    assert cause_of(exception) == (reason, Origin.SERVER)
+
+
+def test_subclasses_are_known_by_their_bases():
+    """A subclass made by an SDK is classified as the library's class it derives from."""
+    assert cause_of(named("openai.APITimeout", httpx.ReadTimeout)("t")).reason is Reason.IDLE_TIMEOUT
+
+
+def test_the_nearest_class_counts():
+    """A library's class wins over the builtin it also derives from."""
+    both = named("aiohttp.client_exceptions.ServerTimeoutError", aiohttp_error, TimeoutError)
+    assert cause_of(both()).reason is Reason.IDLE_TIMEOUT
+
+
+def test_task_groups_are_opened():
+    """What a task group raises is classified by the exception inside."""
+
+    async def in_groups():
+        async with anyio.create_task_group(), anyio.create_task_group():
+            raise httpx.ReadError("reset")
+
+    with pytest.raises(BaseException) as caught:
+        anyio.run(in_groups)
+    assert type(caught.value) is not httpx.ReadError
+    assert cause_of(caught.value) == (Reason.CONNECTION_LOST, Origin.UPSTREAM)
+
+
+def test_groups_without_end_are_not_followed():
+    """A group nested deeper than any real one is the producer's error, found in bounded time."""
+    group = ValueError("leaf")
+    for _ in range(200):
+        outer = ValueError("group")
+        outer.exceptions = (group,) * 50
+        group = outer
+    assert cause_of(group).reason is Reason.PRODUCER_ERROR

@@ -1,0 +1,667 @@
+"""Samples of each dialect as its servers send them: complete, cut anywhere, failed, disguised."""
+
+import json
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_streaming._dialects import RULES, Declared, is_keepalive
+from otel_streaming.semconv import Dialect, Phase, Protocol, Reason, Result, Terminal
+
+SEPARATORS = {"compact": (",", ":"), "spaced": (", ", ": "), "odd": (" ,\t", "\t: ")}
+
+
+def dump(value, style="compact"):
+    return json.dumps(value, separators=SEPARATORS[style]).encode()
+
+
+def sse(data, name="", style="compact"):
+    prefix = f"event: {name}\n".encode() if name else b""
+    return prefix + b"data: " + (data if isinstance(data, bytes) else dump(data, style)) + b"\n\n"
+
+
+def line(data, style="compact"):
+    return dump(data, style) + b"\n"
+
+
+def chat(delta=None, finish=None, index=0, **more):
+    choice = {"index": index, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
+    head = {"id": "chatcmpl-9", "object": "chat.completion.chunk", "created": 1741570283, "model": "gpt-4o-mini"}
+    return {**head, "system_fingerprint": "fp_1", "choices": [choice], **more}
+
+
+def chat_usage():
+    return chat() | {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}}
+
+
+def response(kind, number, **more):
+    return {"type": f"response.{kind}", "sequence_number": number, **more}
+
+
+def response_object(status, text="", **more):
+    message = {"id": "msg_1", "type": "message", "status": status, "role": "assistant"}
+    content = [{"type": "output_text", "annotations": [], "text": text}]
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1741290958,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "model": "gpt-4.1",
+        "output": [{**message, "content": content}],
+        "metadata": {},
+        "usage": {"input_tokens": 37, "output_tokens": 11, "total_tokens": 48},
+        **more,
+    }
+
+
+AZURE = {
+    "choices": [],
+    "created": 0,
+    "id": "",
+    "model": "",
+    "object": "",
+    "prompt_filter_results": [{"prompt_index": 0}],
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One dialect's body, event by event."""
+
+    dialect: Dialect
+    events: tuple[bytes, ...]
+    protocol: Protocol = Protocol.SSE
+    known: int = 1  # events after which the dialect is recognised
+    done: int = -1  # index of the first event after which the stream is complete
+
+    @property
+    def complete_after(self):
+        return self.done % len(self.events) + 1
+
+
+def samples(style="compact"):
+    """Return one complete body a dialect, JSON in the given white space."""
+    return {
+        "openai.chat": Sample(
+            Dialect.OPENAI_CHAT,
+            (
+                sse(chat({"role": "assistant", "content": ""}), style=style),
+                *(sse(chat({"content": word}), style=style) for word in ("Hello", " there", "!", " \u00fc\U0001f600")),
+                sse(chat(finish="stop"), style=style),
+                sse(chat_usage(), style=style),
+                b"data: [DONE]\n\n",
+            ),
+            done=-3,
+        ),
+        "azure": Sample(
+            Dialect.OPENAI_CHAT,
+            (
+                sse(AZURE, style=style),
+                *(sse(chat({"content": "w"}), style=style) for _ in range(12)),
+                sse(chat(finish="stop"), style=style),
+                b"data: [DONE]\n\n",
+            ),
+            known=2,
+            done=-2,
+        ),
+        "openai.responses": Sample(
+            Dialect.OPENAI_RESPONSES,
+            (
+                sse(response("created", 0, response=response_object("in_progress")), "response.created", style),
+                sse(response("in_progress", 1, response=response_object("in_progress")), "response.in_progress", style),
+                sse(response("output_item.added", 2, output_index=0, item={}), "response.output_item.added", style),
+                *(
+                    sse(response("output_text.delta", n, item_id="m", delta="Hi"), "response.output_text.delta", style)
+                    for n in range(3, 9)
+                ),
+                sse(response("output_text.done", 9, text="Hi" * 6), "response.output_text.done", style),
+                sse(response("completed", 10, response=response_object("completed")), "response.completed", style),
+            ),
+        ),
+        "anthropic.messages": Sample(
+            Dialect.ANTHROPIC_MESSAGES,
+            (
+                sse(
+                    {
+                        "type": "message_start",
+                        "message": {
+                            "id": "msg_1",
+                            "type": "message",
+                            "role": "assistant",
+                            "content": [],
+                            "model": "claude-sonnet-4",
+                            "stop_reason": None,
+                            "stop_sequence": None,
+                            "usage": {"input_tokens": 25, "output_tokens": 1},
+                        },
+                    },
+                    "message_start",
+                    style,
+                ),
+                sse({"type": "content_block_start", "index": 0, "content_block": {}}, "content_block_start", style),
+                sse({"type": "ping"}, "ping", style),
+                *(
+                    sse(
+                        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+                        "content_block_delta",
+                        style,
+                    )
+                    for _ in range(6)
+                ),
+                sse({"type": "content_block_stop", "index": 0}, "content_block_stop", style),
+                sse(
+                    {
+                        "type": "message_delta",
+                        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                        "usage": {"output_tokens": 15},
+                    },
+                    "message_delta",
+                    style,
+                ),
+                sse({"type": "message_stop"}, "message_stop", style),
+            ),
+        ),
+        "ollama": Sample(
+            Dialect.OLLAMA,
+            (
+                *(
+                    line({"model": "llama3.2", "created_at": "2024-08-04", "response": w, "done": False}, style)
+                    for w in ("The", " sky", " is", " \u00fc")
+                ),
+                line(
+                    {
+                        "model": "llama3.2",
+                        "created_at": "2024-08-04",
+                        "response": "",
+                        "done": True,
+                        "done_reason": "stop",
+                        "context": list(range(3000)),
+                        "total_duration": 10706818083,
+                        "eval_count": 282,
+                        "eval_duration": 4232710000,
+                    },
+                    style,
+                ),
+            ),
+            Protocol.NDJSON,
+        ),
+    }
+
+
+STYLES = [(name, style) for name in samples() for style in SEPARATORS]
+NAMES = list(samples())
+
+
+@pytest.mark.parametrize(("name", "style"), STYLES)
+def test_complete_bodies(play, name, style):
+    """A complete body is completed, its marker seen, its dialect known, whatever the white space in its JSON."""
+    sample = samples(style)[name]
+    s = play(sample.events, sample.protocol)
+    assert (s.result, s.reason, s.terminal, s.phase) == (
+        *(Result.OK, Reason.COMPLETED),
+        *(Terminal.SEEN, Phase.AFTER_TERMINAL),
+    )
+    assert s.dialect is sample.dialect
+
+
+LINE_ENDS = [
+    (name, eol)
+    for name, sample in samples().items()
+    for eol in (b"\r\n", b"\r")[: 1 + (sample.protocol is Protocol.SSE)]
+]
+
+
+@pytest.mark.parametrize(("name", "eol"), LINE_ENDS)
+def test_other_line_ends(play, name, eol):
+    """CR LF ends lines and events as LF does; so does CR alone in SSE."""
+    sample = samples()[name]
+    events = [event.replace(b"\n", eol) for event in sample.events]
+    assert play(events, sample.protocol).reason is Reason.COMPLETED
+    cut = play(events[: sample.complete_after - 1], sample.protocol)
+    assert cut.reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cut_at_every_event(play, name):
+    """Cut between two events a body is truncated until its marker; before the dialect is known nothing is guessed."""
+    sample = samples()[name]
+    for kept in range(len(sample.events) + 1):
+        s = play(sample.events[:kept], sample.protocol)
+        if kept < sample.known:
+            expected = (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.NONE)
+        elif kept < sample.complete_after:
+            expected = (Reason.MISSING_TERMINAL, Terminal.MISSING, sample.dialect)
+        else:
+            expected = (Reason.COMPLETED, Terminal.SEEN, sample.dialect)
+        assert (s.reason, s.terminal, s.dialect) == expected, kept
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("last", [1, 2])
+def test_cut_at_every_byte_of_the_last_events(play, name, last):
+    """Cut inside one of its last two events a body is complete only if that event's data came whole."""
+    sample = samples()[name]
+    before, event = sample.events[:-last], sample.events[-last]
+    done_before = len(before) >= sample.complete_after
+    for at in range(1, len(event)):
+        if 20 < at < len(event) - 700 and at % 53:  # of long events every byte at both ends
+            continue
+        whole = not event[at:].strip() and len(before) + 1 >= sample.complete_after
+        s = play([*before, event[:at]], sample.protocol)
+        expected = Reason.COMPLETED if whole or done_before else Reason.MISSING_TERMINAL
+        assert s.reason is expected, event[max(0, at - 40) : at]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_marker_split_at_every_byte(play, name):
+    """The marker is seen wherever a message boundary divides it, also when the rest comes byte by byte."""
+    sample = samples()[name]
+    *before, event = sample.events
+    points = sorted({*range(1, min(len(event), 700)), *range(max(1, len(event) - 200), len(event))})
+    for at in points:
+        s = play([*before, event[:at], event[at:]], sample.protocol)
+        assert (s.reason, s.terminal) == (Reason.COMPLETED, Terminal.SEEN), at
+    bytewise = [event[i : i + 1] for i in range(len(event))]
+    assert play([*before, *bytewise], sample.protocol).reason is Reason.COMPLETED
+
+
+def facts(summary):
+    """Return what a verdict reads from the body."""
+    names = ("result", "reason", "terminal", "dialect", "finish_reason", "output_tokens", "model")
+    return {name: getattr(summary, name) for name in names}
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=st.sampled_from(NAMES), points=st.lists(st.integers(0, 1 << 16), max_size=30), cut=st.booleans())
+def test_cuts_between_messages_do_not_matter(play, name, points, cut):
+    """Everything a verdict says of a body is the same however it is cut into messages."""
+    sample = samples()[name]
+    body = b"".join(sample.events[: -1 if cut else None])
+    bounds = [0, *sorted(point % len(body) for point in points), len(body)]
+    pieces = [body[a:b] for a, b in pairwise(bounds) if a < b]
+    assert facts(play(pieces, sample.protocol)) == facts(play([body], sample.protocol))
+
+
+POOL = (
+    *(sse(chat({"content": "w" * n})) for n in (1, 300, 700, 3000)),
+    *(sse(chat(finish=finish)) for finish in ("stop", "length")),
+    sse(chat_usage()),
+    b"data: [DONE]\n\n",
+    b": ping\n\n",
+    b"\n",
+    b"retry: 3000\n\n",
+    b"event: ping\ndata: {}\n\n",
+    b'event: x\ndata: {"a":\ndata: 1}\n\n',
+    sse({"error": {"message": "no"}}),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    events=st.lists(st.sampled_from(POOL), min_size=1, max_size=30),
+    joins=st.lists(st.integers(1, 6), max_size=30),
+    points=st.lists(st.integers(0, 1 << 16), max_size=20),
+    eol=st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]),
+)
+def test_events_alone_or_together_do_not_matter(play, events, joins, points, eol):
+    """A message an event, several events a message, events cut anywhere: the verdict is the same."""
+    events = [sse(chat({"content": ""})), *events]
+    events = [event.replace(b"\n", eol) for event in events]
+    body = b"".join(events)
+    bounds = [0, *sorted(point % len(body) for point in points), len(body)]
+    rest = iter(events)
+    together = [b"".join(islice(rest, n)) for n in [*joins, len(events)]]
+    ways = (events, [piece for piece in together if piece], [body[a:b] for a, b in pairwise(bounds) if a < b])
+    one = facts(play([body]))
+    for way in ways:
+        assert facts(play(way)) == one
+
+
+KEEPALIVES = {Protocol.SSE: (b": ping\n\n", b":\n\n", b"event: ping\ndata: {}\n\n"), Protocol.NDJSON: (b"\n", b"\r\n")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("joined", [False, True])
+def test_keepalives_change_nothing(play, name, joined):
+    """Comments and pings between the events and after the last one change no verdict, in their messages or apart."""
+    sample = samples()[name]
+    for alive in KEEPALIVES[sample.protocol]:
+        with_alive = [piece for event in sample.events for piece in (event, alive * 2)]
+        if joined:
+            with_alive = [alive + event + alive for event in sample.events]
+        s = play(with_alive, sample.protocol)
+        assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.SEEN, sample.dialect)
+        early = with_alive[: (sample.complete_after - 1) * (1 if joined else 2)]
+        assert play(early, sample.protocol).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_events_change_nothing(play, name):
+    """Events nobody knows, between the known ones and after the last, change no verdict."""
+    sample = samples()[name]
+    extra = line({"x": 1}) if sample.protocol is Protocol.NDJSON else sse({"x": 1}, "x.vendor")
+    first, *rest = sample.events
+    spread = [first, *(piece for event in rest for piece in (event, extra))]
+    assert play(spread, sample.protocol).reason is Reason.COMPLETED
+    assert play([*spread[: (sample.complete_after - 2) * 2], extra], sample.protocol).reason is Reason.MISSING_TERMINAL
+
+
+TEXT = (
+    'data: [DONE] "finish_reason":"stop" "type":"response.completed" "type": "message_stop" "done":true '
+    '{"error":{"message":"no"}} {"type":"error"} \n\ndata: [DONE]\n\nevent: message_stop\n\nevent: error\n\n '
+    '"stop_reason":"max_tokens" "type":"response.failed"'
+)
+DISGUISED = {
+    "openai.chat": sse(chat({"content": TEXT})),
+    "azure": sse(chat({"tool_calls": [{"function": {"arguments": dump({"finish_reason": "stop"}).decode()}}]})),
+    "openai.responses": sse(response("output_text.delta", 5, delta=TEXT), "response.output_text.delta"),
+    "anthropic.messages": sse(
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": TEXT}},
+        "content_block_delta",
+    ),
+    "ollama": line({"model": "llama3.2", "response": TEXT, "done": False}),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_markers_inside_text_are_none(play, name):
+    """Text that quotes markers and errors is text: the body is truncated without its own marker, complete with it."""
+    sample = samples()[name]
+    body = list(sample.events[: sample.complete_after - 1])
+    assert play([*body, DISGUISED[name]], sample.protocol).reason is Reason.MISSING_TERMINAL
+    rest = sample.events[sample.complete_after - 1 :]
+    assert play([*body, DISGUISED[name], *rest], sample.protocol).reason is Reason.COMPLETED
+
+
+def test_markers_inside_nested_objects_are_none(play):
+    """Keys and values that users choose, in nested objects, are no markers."""
+    created = samples()["openai.responses"].events[0]
+    tagged = response_object("completed", metadata={"type": "error", "done": "true"})
+    s = play([created, sse(response("completed", 9, response=tagged), "response.completed")])
+    assert s.reason is Reason.COMPLETED
+    call = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"function": {"name": "f", "arguments": {"done": True}}}],
+    }
+    lines = [line({"model": "llama3.2", "message": call, "done": False}) for _ in range(2)]
+    assert play(lines, Protocol.NDJSON).reason is Reason.MISSING_TERMINAL
+
+
+ERRORS = {
+    "openai.chat": ({"error": {"message": "The server had an error", "type": "server_error", "code": None}}, ""),
+    "azure": ({"error": "overloaded"}, ""),
+    "openai.responses": ({"type": "error", "code": "server_error", "message": "x", "sequence_number": 9}, "error"),
+    "anthropic.messages": ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error"),
+    "ollama": ({"error": "an error was encountered while running the model: unexpected EOF"}, ""),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("style", SEPARATORS)
+def test_in_band_errors(play, name, marked, style):
+    """An error event is a failure, though the wire is clean and the marker may follow it."""
+    sample = samples(style)[name]
+    data, event = ERRORS[name]
+    error = line(data, style) if sample.protocol is Protocol.NDJSON else sse(data, event, style)
+    s = play([*sample.events[: sample.complete_after - 1], error, *sample.events[-1:] * marked], sample.protocol)
+    assert (s.result, s.reason, s.terminal) == (Result.SILENT, Reason.IN_BAND_ERROR, Terminal.MISSING)
+    assert s.bad
+
+
+def test_a_failed_response_is_an_in_band_error(play):
+    """response.failed is the Responses API's way to end in failure, however long it is."""
+    created = samples()["openai.responses"].events[0]
+    failed = response_object("failed", "t" * 20_000, error={"code": "server_error", "message": "The model failed"})
+    s = play([created, sse(response("failed", 1, response=failed), "response.failed")])
+    assert s.reason is Reason.IN_BAND_ERROR
+
+
+def test_a_cancelled_response_was_stopped_by_its_consumer(play):
+    """response.cancelled says that the consumer stopped it."""
+    created = samples()["openai.responses"].events[0]
+    cancelled = response("cancelled", 1, response=response_object("cancelled"))
+    s = play([created, sse(cancelled, "response.cancelled")])
+    assert (s.outcome, s.reason, s.origin) == ("cancelled", Reason.CONSUMER_STOPPED, "client")
+
+
+def test_an_error_as_finish_reason(play):
+    """Gateways that end a chat with finish_reason "error" report a failure."""
+    assert play([sse(chat({"content": "a"})), sse(chat(finish="error"))]).reason is Reason.IN_BAND_ERROR
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("ending", ["finish", "done", "usage", "comment"])
+@pytest.mark.parametrize("style", SEPARATORS)
+def test_chat_that_stopped_early_stays_so(play, reason, ending, style):
+    """A chat that stopped early is complete and says so, also with usage, comments and [DONE] after it."""
+    tail = {
+        "finish": [],
+        "done": [b"data: [DONE]\n\n"],
+        "usage": [sse(chat_usage(), style=style), b"data: [DONE]\n\n"],
+        "comment": [b": cost\n\n" + sse(chat_usage(), style=style) + b": bye\n\ndata: [DONE]\n\n: end\n\n"],
+    }[ending]
+    body = [*(sse(chat({"content": "w"}), style=style) for _ in range(30)), sse(chat(finish=reason), style=style)]
+    for messages in ([*body, *tail], [b"".join([*body, *tail])]):
+        s = play(messages)
+        assert (s.result, s.reason, s.terminal) == (Result.OK, Reason.INCOMPLETE_DECLARED, Terminal.SEEN)
+        assert s.finish_reason == reason
+
+
+EARLY = {
+    "anthropic.messages": [
+        sse({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 4}}),
+        sse({"type": "message_stop"}, "message_stop"),
+    ],
+    "ollama": [line({"model": "llama3.2", "done": True, "done_reason": "length", "context": list(range(2000))})],
+    "openai.responses": [
+        sse(
+            response("incomplete", 9, response=response_object("incomplete", "t" * 30_000)),
+            "response.incomplete",
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_others_that_stopped_early(play, name):
+    """Each dialect's way to say that it stopped early makes a completed stream that says so."""
+    sample = samples()[name]
+    s = play([*sample.events[:-2], *EARLY[name]], sample.protocol)
+    assert (s.result, s.reason, s.terminal) == (Result.OK, Reason.INCOMPLETE_DECLARED, Terminal.SEEN)
+
+
+@pytest.mark.parametrize("size", [700, 20_000, 50_000])
+@pytest.mark.parametrize("chunk", [1000, 65536])
+def test_long_final_events(play, size, chunk):
+    """A response.completed that repeats an answer of 50 KB is seen, whole or cut into packets; cut short it is not."""
+    text = "Ein \u00fcberlanger Satz. " * (size // 22)
+    final = sse(response("completed", 99, response=response_object("completed", text)), "response.completed")
+    body = b"".join([*samples()["openai.responses"].events[:-1], final])
+    pieces = [body[i : i + chunk] for i in range(0, len(body), chunk)]
+    s = play(pieces)
+    assert (s.reason, s.terminal, s.output_tokens) == (Reason.COMPLETED, Terminal.SEEN, 11)
+    short = b"".join(pieces)[: -len(final) // 2]
+    assert play([short[i : i + chunk] for i in range(0, len(short), chunk)]).reason is Reason.MISSING_TERMINAL
+
+
+CHOICES = [
+    ([("stop", 0), ("stop", 1)], Reason.COMPLETED),
+    ([("stop", 0)], Reason.COMPLETED),
+    ([("stop", 0), (None, 1)], Reason.MISSING_TERMINAL),
+    ([("stop", 1), (None, 0), (None, 0)], Reason.MISSING_TERMINAL),
+    ([("stop", 0), (None, 1), ("length", 1)], Reason.INCOMPLETE_DECLARED),
+]
+
+
+@pytest.mark.parametrize(("ends", "reason"), CHOICES)
+def test_several_choices_without_a_sentinel(play, ends, reason):
+    """Of several choices the last event with choices decides where [DONE] does not come."""
+    body = [sse(chat({"content": "w"}, index=i % 2)) for i in range(8)]
+    body += [sse(chat(finish=finish, index=index)) for finish, index in ends]
+    assert play(body).reason is reason
+
+
+def test_several_choices_with_a_sentinel(play):
+    """Of several choices [DONE] completes all."""
+    body = [sse(chat({"content": "w"}, index=i % 2)) for i in range(8)]
+    done = [sse(chat(finish="stop", index=0)), sse(chat({"content": "x"}, index=1)), b"data: [DONE]\n\n"]
+    assert play(body + done).reason is Reason.COMPLETED
+
+
+def test_several_choices_in_one_event(play):
+    """An event in which one choice ends and another goes on does not end the stream."""
+    both = chat(finish="stop")
+    both["choices"].append({"index": 1, "delta": {"content": "x"}, "finish_reason": None})
+    assert play([sse(chat({"content": "w"})), sse(both)]).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize(
+    ("name", "finish", "tokens", "model"),
+    [
+        ("openai.chat", "stop", 12, "gpt-4o-mini"),
+        ("azure", "stop", None, "gpt-4o-mini"),
+        ("openai.responses", None, 11, "gpt-4.1"),
+        ("anthropic.messages", "end_turn", 15, None),
+        ("ollama", "stop", 282, "llama3.2"),
+    ],
+)
+def test_what_the_last_events_tell(play, name, finish, tokens, model):
+    """Finish reason, tokens and model are read where the last events tell them."""
+    sample = samples()[name]
+    s = play(sample.events, sample.protocol)
+    assert (s.finish_reason, s.output_tokens, s.model) == (finish, tokens, model)
+
+
+DECLARED = [
+    (Declared("event", "done"), b"event: done\ndata: {}\n\n", b"event: donee\ndata: done\n\n"),
+    (Declared("event", "a.b"), b"data: x\nevent: a.b\n\n", b"event: aXb\ndata: a.b\n\n"),
+    (Declared("data", "[END]"), b"data: [END]\n\n", b"data: [END] not yet\n\n"),
+    (Declared("data", "[END]"), b"event: x\ndata:[END]\n\n", b"data: E\n\n"),
+    (Declared("json", "status=done"), b'data: {"status": "done"}\n\n', b'data: {"status": "done-ish"}\n\n'),
+    (Declared("json", "final=true"), b'data: {"a":1,"final" : true}\n\n', b'data: {"final":false,"x":"true"}\n\n'),
+    (Declared("json", "n=3"), b'data: {"n":3}\n\n', b'data: {"n":33}\n\n'),
+]
+
+
+@pytest.mark.parametrize(("declared", "marker", "other"), DECLARED, ids=str)
+def test_declared_markers(play, declared, marker, other):
+    """A marker declared by the user ends the stream; what merely resembles it does not."""
+    s = play([b'data: {"i":1}\n\n', other, marker], declared=declared)
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.SEEN, Dialect.DECLARED)
+    s = play([b'data: {"i":1}\n\n', other], declared=declared)
+    assert (s.reason, s.terminal, s.dialect) == (Reason.MISSING_TERMINAL, Terminal.MISSING, Dialect.DECLARED)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, *range(40, 120)])
+def test_a_declared_marker_is_found_after_any_number_of_events(play, count):
+    """A declared marker is found however much came before it, and after however long an event."""
+    body = [b'data: {"n":%d}\n\n' % i for i in range(count)]
+    for marker in (b'data: {"status":"done"}\n\n', b'data: {"status":"done","a":"%s"}\n\n' % (b"y" * 3000)):
+        assert play([*body, marker], declared=Declared("json", "status=done")).reason is Reason.COMPLETED
+        joined = b"".join([*body, marker])
+        assert play([joined], declared=Declared("json", "status=done")).reason is Reason.COMPLETED
+
+
+def test_a_declared_marker_in_ndjson(play):
+    """A declared marker is read from NDJSON lines as well."""
+    lines = [b'{"n":1}\n'] * 9
+    declared = Declared("json", "type=end")
+    assert play([*lines, b'{"type":"end"}\n'], Protocol.NDJSON, declared=declared).reason is Reason.COMPLETED
+    assert play(lines, Protocol.NDJSON, declared=declared).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_declaration_wins_over_the_dialect(play, name):
+    """An explicit declaration wins: the dialect's own marker neither suffices nor is it asked for."""
+    sample = samples()[name]
+    s = play(sample.events, sample.protocol, declared=Declared("json", "never=1"))
+    assert (s.reason, s.dialect) == (Reason.MISSING_TERMINAL, Dialect.DECLARED)
+    s = play(sample.events[:2], sample.protocol, declared=Declared("none"))
+    assert (s.reason, s.terminal) == (Reason.COMPLETED, Terminal.NOT_REQUIRED)
+
+
+@pytest.mark.parametrize("declared", [None, Declared("data", "END"), Declared("json", "a=b")])
+@pytest.mark.parametrize("protocol", [Protocol.SSE, Protocol.CHUNKED])
+def test_unreadable_bodies_are_not_checked(play, declared, protocol):
+    """Where the plain bytes are not seen, or the protocol has no events, no marker is missed."""
+    s = play([b"\x1f\x8b\x08data"], protocol, readable=False, declared=declared)
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.NONE)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "last", "reason"),
+    [
+        (Protocol.SSE, b"data: hello\n\n", Reason.COMPLETED),
+        (Protocol.SSE, b"data: hello", Reason.MISSING_TERMINAL),
+        (Protocol.SSE, b'data: {"a":', Reason.MISSING_TERMINAL),
+        (Protocol.SSE, b": bye", Reason.COMPLETED),
+        (Protocol.NDJSON, b'{"a":1}\n', Reason.COMPLETED),
+        (Protocol.NDJSON, b'{"a":1}', Reason.COMPLETED),
+        (Protocol.NDJSON, b'{"a":', Reason.MISSING_TERMINAL),
+        (Protocol.NDJSON, b" \n", Reason.COMPLETED),
+    ],
+)
+@pytest.mark.parametrize("count", [0, 1, 4, 50])
+def test_unknown_dialects(play, protocol, last, reason, count):
+    """Without a dialect nothing is checked but that the last event or line is whole."""
+    event = b"data: tick\n\n" if protocol is Protocol.SSE else b'{"tick":1}\n'
+    s = play([*[event] * count, last], protocol)
+    assert (s.reason, s.dialect) == (reason, Dialect.NONE)
+
+
+def test_long_last_lines_without_a_line_end(play):
+    """A complete last line of NDJSON, however long, needs no line end."""
+    for count in (5, 50, 500):
+        body = dump({"items": [{"id": i, "tags": ["a", "b"]} for i in range(count)], "sum": {"total": count}})
+        assert play([b'{"a":1}\n', body], Protocol.NDJSON).reason is Reason.COMPLETED
+        assert play([b'{"a":1}\n', body[:-4]], Protocol.NDJSON).reason is Reason.MISSING_TERMINAL
+
+
+SSE_KEEPALIVES = [
+    *(b": ping\n\n", b":\n\n", b":\n", b": a\n: b\n\n", b"\n", b"\r\n", b"\n\n", b": x\r\n\r\n", b": x\r\r", b": half"),
+    *(b"event: ping\ndata: {}\n\n", b"event:ping\ndata:1\ndata:2\n\n", b"event: ping\r\ndata: x\r\n\r\n"),
+    b": a\n\nevent: ping\ndata: {}\n\n: b\n\n",
+]
+SSE_PROGRESS = [
+    *(b"data: x\n\n", b": a\n\ndata: x\n\n", b"event: pingback\ndata: x\n\n", b"event: x\n\n", b"x", b" : a\n"),
+    b"event: ping\nid: 1\ndata: {}\n\nevent: a\n\n",
+]
+
+
+@pytest.mark.parametrize("message", SSE_KEEPALIVES)
+def test_keepalives_of_sse(message):
+    """Comments, pings and blank lines are keep-alives."""
+    assert is_keepalive(Protocol.SSE, message)
+
+
+@pytest.mark.parametrize("message", SSE_PROGRESS)
+def test_progress_of_sse(message):
+    """A message with any data of the application is progress."""
+    assert not is_keepalive(Protocol.SSE, message)
+
+
+def test_keepalives_of_other_protocols():
+    """White space keeps NDJSON alive; protocols without a convention know no keep-alives."""
+    assert is_keepalive(Protocol.NDJSON, b" \r\n\n")
+    assert not is_keepalive(Protocol.NDJSON, b'\n{"a":1}')
+    assert not is_keepalive(Protocol.CHUNKED, b"\n")
+
+
+@pytest.mark.parametrize(
+    "filler", [b":", b":\n", b"\n", b"\r", b"event: ping\n", b"event: ping\ndata: x\n", b": x\r\n"]
+)
+def test_adversarial_keepalives_are_judged_in_linear_time(filler):
+    """A megabyte that is almost a keep-alive does not make the pattern backtrack."""
+    assert not is_keepalive(Protocol.SSE, filler * ((1 << 20) // len(filler)) + b"\nx")
+
+
+def test_every_rule_is_sampled():
+    """Each dialect there is a rule for has a sample here."""
+    assert {rule.dialect for rule in RULES} == {sample.dialect for sample in samples().values()}

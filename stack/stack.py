@@ -1,0 +1,164 @@
+"""The collector and Prometheus of this project, started together on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from stack import recorded
+from stack.binaries import find_or_build
+from stack.processes import Process, free_ports, wait_until
+from stack.prometheus import Prometheus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+_T = TypeVar("_T")
+CONFIGURATION = Path(__file__).resolve().parent.parent / "collector"
+SIGNALS = ("traces", "logs", "metrics")
+
+
+class Stack:
+    """The real collector and the real Prometheus with this project's own configuration; a context manager.
+
+    Nothing is left running when the start fails, the block ends, or this process dies.
+
+    Args:
+        folder: Holds configuration, data and logs of both; made if need be, never removed.
+        record: The collector also writes what it receives to ``spans_file``, ``logs_file`` and ``metrics_file``.
+
+    Attributes:
+        otlp_endpoint: URL for OTLP over HTTP.
+        otlp_grpc: Host and port for OTLP over gRPC.
+        prometheus: Client of the Prometheus.
+        collector_metrics: URL of the collector's own metrics.
+        collector, prometheus_process: The two processes; `Process.stop` and `Process.start` make an outage.
+    """
+
+    def __init__(self, folder: Path, *, record: bool = False) -> None:
+        self.folder = folder.resolve()
+        grpc, http, health, metrics, prometheus = free_ports(5)
+        self.otlp_grpc = f"127.0.0.1:{grpc}"
+        self.otlp_endpoint = f"http://127.0.0.1:{http}"
+        self.collector_metrics = f"http://127.0.0.1:{metrics}/metrics"
+        self.prometheus = Prometheus(f"http://127.0.0.1:{prometheus}")
+        self.spans_file, self.logs_file, self.metrics_file = (self.folder / f"{signal}.jsonl" for signal in SIGNALS)
+        self._health = f"http://127.0.0.1:{health}"
+        configs = ["config.yaml", *(["overlays/record.yaml"] if record else [])]
+        self.collector = Process(
+            "collector",
+            [find_or_build("otelcol"), *(f"--config={CONFIGURATION / name}" for name in configs)],
+            self.folder / "collector.log",
+            env={
+                "COLLECTOR_OTLP_GRPC": self.otlp_grpc,
+                "COLLECTOR_OTLP_HTTP": f"127.0.0.1:{http}",
+                "COLLECTOR_HEALTH": f"127.0.0.1:{health}",
+                "COLLECTOR_METRICS_PORT": str(metrics),
+                "COLLECTOR_QUEUE": str(self.folder / "collector-queue"),
+                "RECORD_FOLDER": str(self.folder),
+                "PROMETHEUS_OTLP": f"{self.prometheus.url}/api/v1/otlp",
+            },
+        )
+        self.prometheus_process = Process(
+            "prometheus",
+            [
+                find_or_build("prometheus"),
+                f"--config.file={self.folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.folder / 'prometheus-data'}",
+                f"--web.listen-address=127.0.0.1:{prometheus}",
+                "--web.enable-otlp-receiver",
+                "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
+            ],
+            self.folder / "prometheus.log",
+        )
+
+    def start(self) -> Self:
+        """Start both and wait until they are ready.
+
+        Raises:
+            StackError: One of them did not become ready; neither is left running.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_prometheus_config()
+        with contextlib.ExitStack() as undo:
+            for process, ready in (
+                (self.prometheus_process, f"{self.prometheus.url}/-/ready"),
+                (self.collector, self._health),
+            ):
+                undo.callback(process.stop)
+                process.start().wait_until(functools.partial(_answers, ready), f"{process.name} to be ready")
+            undo.pop_all()
+        return self
+
+    def stop(self) -> None:
+        """Stop both; the collector first, so that what it still holds reaches Prometheus."""
+        self.collector.stop()
+        self.prometheus_process.stop()
+
+    def wait_until(self, predicate: Callable[[], _T], what: str, timeout: float = 60.0) -> _T:
+        """Poll until ``predicate`` returns something true; fail at once when one of the two dies."""
+        return wait_until(predicate, what, timeout, (self.collector, self.prometheus_process))
+
+    def service_env(self, name: str, **extra: str) -> dict[str, str]:
+        """Return the ``OTEL_`` environment of an instrumented service that reports to this collector."""
+        return {
+            "OTEL_SERVICE_NAME": name,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            **{f"OTEL_{signal.upper()}_EXPORTER": "otlp" for signal in SIGNALS},
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+            "OTEL_BLRP_SCHEDULE_DELAY": "500",
+            **extra,
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """Return what to print: a name and an address for everything one may want to look at."""
+        return {
+            "OTLP over HTTP": self.otlp_endpoint,
+            "OTLP over gRPC": self.otlp_grpc,
+            "Prometheus": self.prometheus.url,
+            "collector's metrics": self.collector_metrics,
+            "logs and data": str(self.folder),
+        }
+
+    def recorded_spans(self) -> list[dict[str, Any]]:
+        """Return the spans received so far, flat, with ``scope`` and ``resource``; attributes as plain dicts."""
+        return list(recorded.read(self.spans_file, "Spans", "spans"))
+
+    def recorded_logs(self) -> list[dict[str, Any]]:
+        """Return the log records received so far, flat, with ``scope`` and ``resource``."""
+        return list(recorded.read(self.logs_file, "Logs", "logRecords"))
+
+    def recorded_metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics received so far, one dict each time one was exported."""
+        return list(recorded.read(self.metrics_file, "Metrics", "metrics"))
+
+    def _write_prometheus_config(self) -> None:
+        """Write the project's own file with our ports, absolute paths, and everything done every second."""
+        config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(CONFIGURATION / name) for name in config["rule_files"]]
+        target = urllib.parse.urlsplit(self.collector_metrics).netloc
+        for job in config["scrape_configs"]:
+            job["static_configs"] = [{"targets": [target]}]
+        (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _answers(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return bool(answer.status == 200)

@@ -1,0 +1,247 @@
+"""The PromQL of every panel, built from the contract: no name is typed here that is not ours to choose.
+
+A number comes from the *ledger* (counted in the process, exact), or from the *spans* where a service
+has no ledger: ``count`` says so once. Only spans know a reason or a phase: ``count_spans``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from otel_streaming import semconv
+from otel_streaming.semconv import Kind, Outcome, Phase, Result, Role, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_streaming.semconv import Attribute, Metric
+
+SERVICE = semconv.SERVICE_NAME.label
+ROUTE = semconv.ROUTE.label
+PROTOCOL = semconv.PROTOCOL.label
+REASON = semconv.REASON.label
+STATE = semconv.STATE.label
+BUCKET = "le"
+
+VARIABLES = {"service": SERVICE, "route": ROUTE, "protocol": PROTOCOL}
+"""Each variable of a dashboard and the label it chooses from."""
+
+NOTHING_TO_DIVIDE = -1
+"""What a share is over nothing. NaN would do in PromQL, but Grafana draws it like missing data."""
+
+STOCK_HTTP = (
+    # Counts of the stock HTTP instrumentations, old conventions and new: metric, status, route.
+    ("http_server_duration_milliseconds_count", "http_status_code", "http_target"),
+    ("http_server_request_duration_seconds_count", "http_response_status_code", "http_route"),
+)
+
+LIMITS = (
+    # Ages at which proxies and platforms like to end a stream, each with the buckets that bracket it.
+    *((15, 14.5, 15.5), (30, 29.5, 30.5), (60, 59.5, 60.5), (100, 99, 101), (120, 119, 121)),
+    *((240, 239, 241), (300, 299, 301), (600, 599, 601), (900, 899, 901), (3600, 3599, 3601)),
+)
+
+
+class Window(Enum):
+    """The time over which counters are read."""
+
+    RANGE = "$__range"
+    """Tiles and tables: the whole time range, asked once (an instant query)."""
+    STEP = "$__rate_interval"
+    """Graphs: around each point, per second."""
+
+    def read(self, series: str) -> str:
+        """Growth of any counter, resets allowed for."""
+        return f"{'increase' if self is Window.RANGE else 'rate'}({series}[{self.value}])"
+
+    def read_ledger(self, series: str) -> str:
+        """Growth of a ledger counter.
+
+        Its series starts at 0 and never resets (each process has an id of its own) and so needs no
+        guessing: over a range, last minus first is the exact number. ``increase`` would extrapolate,
+        by up to half for a series of two samples, which is what the first failures of an incident are.
+        """
+        if self is Window.STEP:
+            return self.read(series)
+        return f"(max_over_time({series}[{self.value}]) - min_over_time({series}[{self.value}]))"
+
+
+RANGE, STEP = Window.RANGE, Window.STEP
+
+
+def where(attribute: Attribute, *words: str) -> str:
+    """Matcher: the attribute is one of these words of its closed vocabulary."""
+    return f'{attribute.label}{"=~" if len(words) > 1 else "="}"{"|".join(words)}"'
+
+
+ANY = ""
+BAD = where(semconv.RESULT, Result.SILENT, Result.LOUD)
+ELIGIBLE = where(semconv.RESULT, Result.OK, Result.SILENT, Result.LOUD)
+LOUD = where(semconv.RESULT, Result.LOUD)
+SILENT = where(semconv.RESULT, Result.SILENT)
+GAVE_UP = where(semconv.RESULT, Result.GAVE_UP)
+TRUNCATED = f"{SILENT},{where(semconv.OUTCOME, Outcome.TRUNCATED)}"
+_STALLED = where(semconv.STALLED, "true")
+STALLED = f"{ELIGIBLE},{_STALLED}"
+OK_BUT_STALLED = f"{where(semconv.RESULT, Result.OK)},{_STALLED}"
+BLANK = where(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK)
+
+
+def select(metric: Metric, which: str = ANY, suffix: str = "", *, any_kind: bool = False) -> str:
+    """Series of a metric as the variables choose them: server role, bounded kind, where it has such labels."""
+    matchers = [where(semconv.ROLE, Role.SERVER)]
+    if semconv.KIND in metric.labels and not any_kind:
+        matchers.append(where(semconv.KIND, Kind.BOUNDED))
+    own = {SERVICE, *(label.label for label in metric.labels)}
+    matchers += [f'{label}=~"${name}"' for name, label in VARIABLES.items() if label in own]
+    return f"{metric.prometheus}{suffix}{{{','.join(filter(None, [*matchers, which]))}}}"
+
+
+def _sum(inner: str, by: Sequence[str]) -> str:
+    return f"sum by ({', '.join(by)}) ({inner})" if by else f"sum({inner})"
+
+
+def count(which: str, window: Window, by: Sequence[str] = ()) -> str:
+    """Streams that ended, from the ledger, or from the spans of the services that have no ledger.
+
+    The service is among the labels that decide between the two, and nothing is that need not be:
+    a route that one source knows and the other has folded into ``_OTHER`` would count twice.
+    """
+    labels = tuple(dict.fromkeys((SERVICE, *by)))
+    ledger = _sum(window.read_ledger(select(semconv.LEDGER_ENDED, which)), labels)
+    spans = _sum(window.read(select(semconv.ENDED, which)), labels)
+    return f"({ledger}\nor {spans})" if labels == tuple(by) else _sum(f"{ledger}\nor {spans}", by)
+
+
+def count_spans(which: str, window: Window, by: Sequence[str] = ()) -> str:
+    """Streams that ended, from the spans: the only ones to know reason, phase and dialect."""
+    return _sum(window.read(select(semconv.ENDED, which)), by)
+
+
+def share(part: str, whole: str, by: Sequence[str] = ()) -> str:
+    """Part of the whole: 0 where there is none of it (a series of failures starts at the first failure).
+
+    Without traffic there is no share, and no sample.
+    """
+    nothing = f"0 * {whole}" if by else "vector(0)"
+    return f"({part} or {nothing})\n/ ({whole} > 0)"
+
+
+def tile(share_: str) -> str:
+    """A share for a tile, which tells no traffic (``NOTHING_TO_DIVIDE``) from no telemetry (empty)."""
+    return f"{share_}\nor 0 * {count(ANY, RANGE)} {NOTHING_TO_DIVIDE:+d}"
+
+
+def among_eligible(which: str, window: Window, by: Sequence[str] = ()) -> str:
+    """Share of one sort of streams among those that could end well or badly."""
+    return share(count(which, window, by), count(ELIGIBLE, window, by), by)
+
+
+def failed(window: Window, by: Sequence[str] = ()) -> str:
+    """Share of streams that ended badly, told to the caller or not."""
+    return among_eligible(BAD, window, by)
+
+
+def gave_up(window: Window, by: Sequence[str] = ()) -> str:
+    """Share of all attempts whose reader left a stream that showed no progress."""
+    return share(count(GAVE_UP, window, by), count(ANY, window, by), by)
+
+
+def attempts(by: Sequence[str]) -> str:
+    """All streams that ended in the range, for those that had any."""
+    return f"{count(ANY, RANGE, by)} > 0"
+
+
+def hidden(window: Window) -> str:
+    """Share of the failures that no status code told."""
+    return share(count(SILENT, window), count(BAD, window))
+
+
+def blank(window: Window, by: Sequence[str] = ()) -> str:
+    """Share of attempts that ended after the headers and before the first chunk."""
+    return share(count_spans(BLANK, window, by), count_spans(ANY, window, by), by)
+
+
+def _stock_requests(window: Window, status: str) -> str:
+    """Requests by the stock HTTP metrics of the services that stream: a service's old names, else its new ones."""
+    by_service = "\nor ".join(
+        _sum(window.read(f'{metric}{{{SERVICE}=~"$service",{route}=~"$route",{code}=~"{status}"}}'), (SERVICE,))
+        for metric, code, route in STOCK_HTTP
+    )
+    ours = "|".join(metric.prometheus for metric in (semconv.LEDGER_ENDED, semconv.ENDED))
+    streams = f'{{__name__=~"{ours}",{where(semconv.ROLE, Role.SERVER)},{SERVICE}=~"$service"}}'
+    return f"sum(({by_service})\nand on ({SERVICE}) last_over_time({streams}[{window.value}]))"
+
+
+def five_xx_panel(window: Window) -> str:
+    """Share of 5xx as a stock HTTP panel shows it; by our own status codes where there are no stock metrics."""
+    stock = share(_stock_requests(window, "5.."), _stock_requests(window, ".*"))
+    return f"{stock}\nor {among_eligible(LOUD, window)}"
+
+
+def per_minute(rate: str) -> str:
+    """Failures are rare: a minute is the unit that shows them as whole numbers."""
+    return f"60 * {rate}"
+
+
+def completed_but_stalled(window: Window) -> str:
+    """Streams that came to a good end after a silence; 0 where any stream ended, so that a healthy graph has a line."""
+    return f"({count(OK_BUT_STALLED, window)} or 0 * {count(ANY, window)})"
+
+
+def failures_without_cause(window: Window) -> str:
+    """Failures in the ledger of services whose spans never arrive; 0 where all of them do."""
+    ledger = _sum(window.read_ledger(select(semconv.LEDGER_ENDED, BAD)), (SERVICE,))
+    spans = _sum(window.read(select(semconv.ENDED)), (SERVICE,))
+    return f"(sum({ledger} unless {spans}) or 0 * {count(ANY, window)})"
+
+
+def quantile(q: float, metric: Metric, window: Window, by: Sequence[str] = ()) -> str:
+    """A quantile of a histogram; no sample where nothing was observed (NaN compares as false)."""
+    buckets = window.read(select(metric, suffix="_bucket"))
+    return f"histogram_quantile({q}, {_sum(buckets, (BUCKET, *by))}) >= 0"
+
+
+def open_streams(which: str = ANY, by: Sequence[str] = ()) -> str:
+    """Streams open now, subscriptions included."""
+    return _sum(select(semconv.ACTIVE, which, any_kind=True), by)
+
+
+def stalled_now() -> str:
+    """Open streams that should flow and do not; 0 where the service reports open streams at all."""
+    return f"{open_streams(where(semconv.STATE, State.STALLED))} or 0 * {open_streams()}"
+
+
+def longest_silence() -> str:
+    """How long the most silent of the open streams has been silent."""
+    return f"max({select(semconv.SILENCE_MAX)})"
+
+
+def interrupted_ages() -> str:
+    """Ages at interruption, by bucket, for a heat map."""
+    series = select(semconv.INTERRUPTED_DURATION, suffix="_bucket")
+    return f"sum by ({BUCKET}) (increase({series}[{STEP.value}]))"
+
+
+def interrupted_between(low: float, high: float) -> str:
+    """Streams interrupted at an age between two bounds of the histogram, over the whole range."""
+    return f"{_up_to(high)} - {_up_to(low)}"
+
+
+def _up_to(bound: float) -> str:
+    # OTLP ingestion writes le="101", scraping le="101.0".
+    whole, _, fraction = f"{bound:g}".partition(".")
+    le = f"{whole}[.]{fraction}" if fraction else f"{whole}([.]0)?"
+    series = select(semconv.INTERRUPTED_DURATION, f'{BUCKET}=~"{le}"', suffix="_bucket")
+    return f"sum({RANGE.read(series)})"
+
+
+def values_of(variable: str) -> str:
+    """Grafana's query for the values a variable offers, given the choices to its left."""
+    label = VARIABLES[variable]
+    left = list(VARIABLES)[: list(VARIABLES).index(variable)]
+    names = "|".join(metric.prometheus for metric in (semconv.LEDGER_STARTED, semconv.ENDED))
+    matchers = [f'__name__=~"{names}"', where(semconv.ROLE, Role.SERVER)]
+    matchers += [f'{VARIABLES[name]}=~"${name}"' for name in left]
+    return f"label_values({{{','.join(matchers)}}}, {label})"

@@ -1,0 +1,10 @@
+"""Every dashboard, panel and query as the modules generate them."""
+
+import json
+
+from dashboards.__main__ import generate
+from dashboards.render import panel_queries, panels
+
+BOARDS = {name.removesuffix(".json"): json.loads(content) for name, content in generate().items()}
+PANELS = [(uid, panel) for uid, board in BOARDS.items() for panel in panels(board)]
+QUERIES = [(uid, query) for uid, board in BOARDS.items() for query in panel_queries(board)]

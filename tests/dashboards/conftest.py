@@ -1,0 +1,21 @@
+"""One test for every dashboard, panel and query."""
+
+import pytest
+from boards import BOARDS, PANELS, QUERIES
+
+
+@pytest.fixture(params=BOARDS)
+def board(request):
+    return BOARDS[request.param]
+
+
+@pytest.fixture(params=[panel for _, panel in PANELS], ids=[f"{uid} {panel['title']}" for uid, panel in PANELS])
+def panel(request):
+    return request.param
+
+
+@pytest.fixture(
+    params=[query.expr for _, query in QUERIES], ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES]
+)
+def expr(request):
+    return request.param

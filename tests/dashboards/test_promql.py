@@ -1,0 +1,161 @@
+"""Every query parses, asks only for what the contract offers, and reads counters as counters."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from dashboards import queries
+from dashboards.render import substitute
+from otel_streaming import semconv
+
+COLLECTOR_CONFIG = Path(__file__).resolve().parents[2] / "collector" / "config.yaml"
+RANGE, RATE_INTERVAL = timedelta(minutes=17), timedelta(minutes=3)
+SERVICE_LABELS = {label.label for label in (semconv.SERVICE_NAME, semconv.SERVICE_NAMESPACE, semconv.ENVIRONMENT)}
+ATTRIBUTES = {attribute.label: attribute for attribute in semconv.ATTRIBUTES}
+CONTRACT = {}
+for metric in semconv.METRICS:
+    labels = {label.label for label in metric.labels} | SERVICE_LABELS
+    if metric.instrument == "histogram":
+        CONTRACT[f"{metric.prometheus}_bucket"] = labels | {queries.BUCKET}
+    else:
+        CONTRACT[metric.prometheus] = labels
+for metric, *labels in queries.STOCK_HTTP:
+    CONTRACT[metric] = {*labels, semconv.SERVICE_NAME.label}
+
+
+def nodes(tree, kind):
+    """All nodes of one kind in a query, itself included."""
+    found = []
+    promql_parser.walk(tree, lambda node: found.append(node) if isinstance(node, kind) else None)
+    return found
+
+
+def names(selector):
+    """The metrics a selector reads: its name, or the alternatives of a matcher on the name."""
+    matchers = [matcher.value for matcher in selector.matchers.matchers if matcher.name == "__name__"]
+    return {selector.name} if selector.name else set("|".join(matchers).split("|"))
+
+
+@pytest.fixture
+def tree(expr):
+    return promql_parser.parse(substitute(expr, range="17m", rate_interval="3m"))
+
+
+@pytest.fixture
+def selectors(tree):
+    return nodes(tree, promql_parser.VectorSelector)
+
+
+def test_reads_only_metrics_of_the_contract(selectors):
+    """A renamed metric breaks a test, not a dashboard (linter: target-promql-rule)."""
+    assert selectors
+    assert set().union(*map(names, selectors)) <= CONTRACT.keys()
+
+
+def test_matches_only_labels_that_the_metric_has(selectors):
+    """A matcher on a missing label silently selects nothing."""
+    for selector in selectors:
+        asked = {matcher.name for matcher in selector.matchers.matchers} - {"__name__"}
+        for name in names(selector):
+            assert asked <= CONTRACT[name], name
+
+
+def test_groups_only_by_labels_that_the_metric_has(tree):
+    """Grouping by a missing label silently folds everything into one series."""
+    for aggregate in nodes(tree, promql_parser.AggregateExpr):
+        by = set(aggregate.modifier.labels) if aggregate.modifier else set()
+        for selector in nodes(aggregate.expr, promql_parser.VectorSelector):
+            for name in names(selector):
+                assert by <= CONTRACT[name], name
+
+
+def test_matches_only_words_of_closed_vocabularies(selectors):
+    """A misspelt word silently selects nothing."""
+    for selector in selectors:
+        for matcher in selector.matchers.matchers:
+            values = getattr(ATTRIBUTES.get(matcher.name), "values", None)
+            if values and matcher.value != ".*":
+                assert set(matcher.value.split("|")) <= {str(word) for word in values}
+
+
+def test_follows_every_variable_that_can_apply(expr, selectors):
+    """No panel goes on showing all routes when one is chosen."""
+    for selector in nodes(
+        promql_parser.parse(substitute(expr, service="S", route="R", protocol="P")), type(selectors[0])
+    ):
+        chosen = {matcher.value for matcher in selector.matchers.matchers}
+        for name in names(selector):
+            for variable, value in zip(queries.VARIABLES, "SRP", strict=True):
+                if queries.VARIABLES[variable] in CONTRACT[name] and selector.name:
+                    assert value in chosen, (name, variable)
+
+
+def test_attempts_are_the_servers_and_have_an_end(selectors):
+    """Client streams would count twice, subscriptions have another objective."""
+    for selector in selectors:
+        if names(selector) & {semconv.LEDGER_ENDED.prometheus, semconv.ENDED.prometheus} and selector.name:
+            matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+            assert matched[semconv.ROLE.label] == "server"
+            assert matched[semconv.KIND.label] == "bounded"
+
+
+def test_rates_use_the_rate_interval(tree):
+    """Any other window shows gaps or smears, as the zoom changes (linter: target-rate-interval-rule)."""
+    for call in nodes(tree, promql_parser.Call):
+        for matrix in (arg for arg in call.args if isinstance(arg, promql_parser.MatrixSelector)):
+            assert matrix.range == RATE_INTERVAL or (call.func.name != "rate" and matrix.range == RANGE)
+
+
+def test_counters_are_read_over_time(tree):
+    """A counter's bare value means nothing (linter: target-counter-agg-rule)."""
+    read = [
+        matrix.vector_selector.prettify()
+        for call in nodes(tree, promql_parser.Call)
+        for matrix in call.args
+        if isinstance(matrix, promql_parser.MatrixSelector)
+    ]
+    counters = [
+        selector.prettify()
+        for selector in nodes(tree, promql_parser.VectorSelector)
+        if any(name.endswith(("_total", "_bucket", "_count")) for name in names(selector))
+    ]
+    assert sorted(counters) == sorted(read)
+
+
+def test_quantiles_keep_the_buckets(tree):
+    """``histogram_quantile`` over a sum without ``le`` is silently empty (linter: target-histogram rule)."""
+    for call in nodes(tree, promql_parser.Call):
+        if call.func.name == "histogram_quantile":
+            assert queries.BUCKET in call.args[1].modifier.labels
+
+
+def test_substitute_replaces_every_spelling():
+    """Grafana knows ``$name`` and ``${name}`` and ``${name:format}``."""
+    assert substitute("$service ${route} ${protocol:regex} [$__range] [$__rate_interval]", range="5m", route="/a") == (
+        ".* /a .* [5m] [1m]"
+    )
+
+
+def test_substitute_refuses_what_it_does_not_know():
+    """A new variable must be given a value, or a test would query nonsense."""
+    with pytest.raises(ValueError, match=r"no value for \$model"):
+        substitute('x{model="$model"}')
+
+
+@pytest.mark.parametrize("variable", queries.VARIABLES)
+def test_variables_list_values_of_our_metrics(variable):
+    """The choices come from the contract's metrics and labels (linter: template-label-promql-rule)."""
+    inner, _, label = queries.values_of(variable).removeprefix("label_values(").removesuffix(")").rpartition(", ")
+    (selector,) = nodes(promql_parser.parse(substitute(inner)), promql_parser.VectorSelector)
+    assert all(label in CONTRACT[name] for name in names(selector))
+
+
+def test_limits_are_bounds_of_the_histogram():
+    """The bars at the usual limits read exact buckets: without them they would be empty."""
+    config = yaml.safe_load(COLLECTOR_CONFIG.read_text())
+    definitions = config["connectors"]["signal_to_metrics/streams"]["spans"]
+    (bounds,) = [one["histogram"]["buckets"] for one in definitions if one["name"] == semconv.INTERRUPTED_DURATION.name]
+    assert {bound for _, *pair in queries.LIMITS for bound in pair} <= set(bounds)

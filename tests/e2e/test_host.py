@@ -1,0 +1,57 @@
+"""What the plugin does to a host that it watches: nothing."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from clients import fetch_all, status, undated
+
+pytestmark = pytest.mark.e2e
+
+SERVER = 2
+"""Span kind, as OTLP writes it."""
+OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_streaming_asgi"}
+
+
+def test_a_service_that_never_streams_exports_nothing_of_ours(stack, serve):
+    """Not one span, metric or log record more than without us, over pages and errors of a real service."""
+    paths = ["/plain"] * 20 + ["/missing"] * 5 + ["/openapi.json"]
+    seen = {}
+    for name, env in (("quiet-with", {}), ("quiet-without", OFF)):
+
+        def of_this_service(items, name=name):
+            return [item for item in items if item["resource"]["service.name"] == name]
+
+        with serve("chat:app", name, env=env) as service:
+            asyncio.run(fetch_all(service.port, [(path, None) for path in paths]))
+            # Not every server flushes at its end: wait for the stock spans before it is stopped.
+            stack.wait_until(
+                lambda: sum(s.get("kind") == SERVER for s in of_this_service(stack.recorded_spans())) == len(paths),
+                "a server span for every request",
+            )
+            stack.wait_until(lambda: of_this_service(stack.recorded_metrics()), "metrics")
+        metrics = of_this_service(stack.recorded_metrics())
+        seen[name] = (
+            Counter(span["name"] for span in of_this_service(stack.recorded_spans())),
+            {metric["name"]: len(_points(metric)) for metric in metrics},
+            Counter((r["scope"], r.get("eventName")) for r in of_this_service(stack.recorded_logs())),
+        )
+    assert seen["quiet-with"] == seen["quiet-without"]
+
+
+def _points(metric):
+    kind = next(k for k in ("sum", "gauge", "histogram", "exponentialHistogram") if k in metric)
+    return metric[kind]["dataPoints"]
+
+
+def test_the_client_receives_the_same_bytes(serve):
+    """Status, headers and body are the same to the byte over random chunkings, breaking ones included."""
+    jobs = [(f"/cut/{seed}", None) for seed in range(120)]
+    answers = {}
+    for name, env in (("bytes-with", {}), ("bytes-without", OFF)):
+        with serve("chat:app", name, "--no-access-log", env=env) as service:
+            answers[name] = [undated(raw) for raw in asyncio.run(fetch_all(service.port, jobs))]
+            answers[name + " errors"] = service.log.read_text().count("ValueError: every third one breaks")
+    assert all(status(raw) == 200 for raw in answers["bytes-with"])
+    assert answers["bytes-with"] == answers["bytes-without"]
+    assert answers["bytes-with errors"] == answers["bytes-without errors"] == 40

@@ -1,0 +1,117 @@
+"""Write the reference pages that follow from the code: ``python docs/generate.py [--check]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from otel_streaming import semconv
+from otel_streaming._config import PREFIX, Settings
+
+HERE = Path(__file__).parent
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Return a Markdown table."""
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def contract() -> str:
+    """Return the page of every name that is emitted."""
+    attributes = [
+        [f"`{a}`", a.value_type, a.unit, a.brief, ", ".join(f"`{word.value}`" for word in a.values or ())]
+        for a in semconv.ATTRIBUTES
+        if a not in {semconv.STATE, semconv.PROCESS_ID, semconv.STALLED}
+    ]
+    metrics = [
+        [
+            f"`{m.name}`",
+            f"`{m.prometheus}`",
+            m.instrument,
+            m.source,
+            m.brief,
+            ", ".join(f"`{a.label}`" for a in m.labels),
+        ]
+        for m in semconv.METRICS
+    ]
+    reasons = [[f"`{reason.value}`", f"`{outcome.value}`"] for reason, outcome in semconv.REASON_OUTCOME.items()]
+    return "\n".join(
+        [
+            "# The contract: every name",
+            "",
+            "Generated from `otel_streaming/semconv.py`. Label values outside a closed list become `_OTHER`.",
+            "No signal carries stream content, header values, query strings or addresses of clients. The list is whole",
+            "and fixed; what belongs to hooks still to come (client role, proxies, crash recorder) is not emitted yet.",
+            "",
+            "## Span attributes",
+            "",
+            f"Scope `{semconv.SCOPE}`, kind INTERNAL, name `stream METHOD ROUTE`. The HTTP and GenAI attributes are",
+            "those of the OpenTelemetry semantic conventions.",
+            "",
+            *table(["attribute", "type", "unit", "meaning", "values"], attributes),
+            "",
+            f"Gap buckets: {', '.join(f'{bound:g}' for bound in semconv.GAP_BOUNDS)} s and above.",
+            "",
+            "Events: " + ", ".join(f"`{event.value}`" for event in semconv.Event) + ".",
+            "",
+            "## Metrics",
+            "",
+            "Labels stand beside the service's (`service_name`, `service_namespace`, `deployment_environment_name`).",
+            "",
+            *table(["OpenTelemetry", "Prometheus", "instrument", "from", "meaning", "labels"], metrics),
+            "",
+            "## Reasons and the outcome each stands for",
+            "",
+            *table(["reason", "outcome"], reasons),
+            "",
+        ]
+    )
+
+
+def settings() -> str:
+    """Return the page of every setting."""
+    rows = [
+        [f"`{PREFIX}{s.name.upper()}`", f"`{s.metadata['text']}`" if s.metadata["text"] else "", s.metadata["brief"]]
+        for s in fields(Settings)
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Generated from `otel_streaming/_config.py`. All are optional environment variables, read once. A bad",
+            "value is reported once in the log, with what is allowed, and the default is used.",
+            "",
+            *table(["variable", "default", "meaning"], rows),
+            "",
+            "- Route globs are comma-separated and match the route's template or the path; `*` matches a slash too.",
+            "- `STALL_THRESHOLD`: seconds, or `GLOB=SECONDS` by route: `10`, or `/feed/*=60,10`. Subscriptions have",
+            "  none unless their route is named.",
+            "- `TERMINALS`: `GLOB=event:NAME`, `GLOB=data:LITERAL`, `GLOB=json:KEY=VALUE` or `GLOB=none`, separated",
+            "  by semicolons: `/v1/jobs/*=event:finished; /v1/log=none`.",
+            "- `EXCLUDED_URLS` are matched against the path. Where it is not set, `OTEL_PYTHON_EXCLUDED_URLS` counts.",
+            "",
+        ]
+    )
+
+
+PAGES = {"contract.md": contract, "settings.md": settings}
+
+
+def main() -> int:
+    """Write the pages, or tell which of them are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
+    check = parser.parse_args().check
+    stale = [name for name, page in PAGES.items() if not (HERE / name).exists() or (HERE / name).read_text() != page()]
+    for name in () if check else stale:
+        (HERE / name).write_text(PAGES[name]())
+    if check and stale:
+        sys.stderr.write(f"out of date: {', '.join(stale)}; run: make docs{os.linesep}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo.report import summary, table
+from demo.report import listing, summary, table
 from demo.session import Session
 from stack import StackError
 
 DEFAULT_SEED = 20
 WIDTH_OF_A_FILE = 180
+WIDTH_OF_A_TABLE = 130
 
 
 class Progress:
@@ -67,7 +68,8 @@ def _compare(session: Session, console: Console, progress: Progress) -> bool:
         rows.append(killed)
         reading = session.settle([killed])
     progress.pause()
-    console.print(table(rows, reading), summary(rows, reading), sep="\n", highlight=False)
+    drawn = table(rows, reading) if console.width >= WIDTH_OF_A_TABLE else listing(rows, reading)
+    console.print(drawn, summary(rows, reading), sep="\n", highlight=False)
     if not killed:
         console.print("Left out, since this system has no /proc: the killing of a worker.")
     differences = [difference for row in rows for difference in row.differences(reading)]

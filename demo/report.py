@@ -136,17 +136,31 @@ def _words(counts: Counts, between: str = "\n") -> str:
     return between.join(phrases).removesuffix(" x") or "nothing"
 
 
+_HEADINGS = (
+    *("fault", "injected", "HTTP status, by contrib", "HTTP status, by FastAPI itself"),
+    *("our ledger", "stream_ended_total", "agrees"),
+)
+
+
 def table(rows: Sequence[Row], reading: Reading) -> Table:
     """Return the table for people."""
     drawn = Table(show_lines=True, title="What was injected, and what the metrics say of it")
-    for heading in (
-        *("fault", "injected", "HTTP status, by contrib", "HTTP status, by FastAPI itself"),
-        *("our ledger", "stream_ended_total", "agrees"),
-    ):
+    for heading in _HEADINGS:
         drawn.add_column(heading, justify="right" if heading == "injected" else "left")
     for row in rows:
         drawn.add_row(*row.cells(reading))
     return drawn
+
+
+def listing(rows: Sequence[Row], reading: Reading) -> str:
+    """Return the same for terminals that are too narrow for a table."""
+    lines = []
+    for row in rows:
+        name, *cells = row.cells(reading)
+        lines += ["", f"[bold]{name}[/bold]"]
+        for heading, cell in zip(_HEADINGS[1:], cells, strict=True):
+            lines += [f"  {heading:31} {phrase}" for phrase in cell.split("\n")]
+    return "\n".join([*lines, ""])
 
 
 def summary(rows: Sequence[Row], reading: Reading) -> str:

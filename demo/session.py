@@ -151,11 +151,15 @@ class Session:
                     await asyncio.wait_for(client.run(), PATIENCE)
             over += 1
 
-        visits = asyncio.gather(*map(visit, clients))
-        while not visits.done():
-            self._say(f"injecting: {over} of {len(clients)} streams are over")
-            await asyncio.wait([visits], timeout=0.5)
-        await visits
+        visits = [asyncio.ensure_future(visit(client)) for client in clients]
+        try:
+            while over < len(clients):
+                self._say(f"injecting: {over} of {len(clients)} streams are over")
+                await asyncio.wait(visits, timeout=0.5)
+        finally:
+            for one in visits:
+                one.cancel()
+            await asyncio.gather(*visits, return_exceptions=True)
 
     def kill_worker(self) -> Row | None:
         """Kill one worker in the middle of its streams; None where there is no /proc to find it by."""
@@ -163,7 +167,8 @@ class Session:
             return None
         # One of four workers has at least a fourth of the streams, hence at least FEWEST.
         opened = WORKERS[CONTRIB] * self._rng.randint(FEWEST, MOST)
-        return Row(KILL, opened, lost=asyncio.run(self._kill(opened)))
+        lost = asyncio.run(self._kill(opened))
+        return Row(KILL, opened, lost=lost, misfired=0 if lost else opened)
 
     async def _kill(self, opened: int) -> int:
         workers = _workers(self._services[CONTRIB].pid)

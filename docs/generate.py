@@ -7,9 +7,13 @@ import os
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from otel_streaming import semconv
-from otel_streaming._config import PREFIX, Settings
+from otel_streaming._config import PREFIX, BadValueError, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 
@@ -71,10 +75,24 @@ def contract() -> str:
     )
 
 
+def allowed(parse: Callable[[str], Any]) -> str:
+    """Return what a setting takes, in the words of its own complaint."""
+    try:
+        parse("((")
+    except BadValueError as complaint:
+        return str(complaint)
+    return "comma-separated route globs"
+
+
 def settings() -> str:
     """Return the page of every setting."""
     rows = [
-        [f"`{PREFIX}{s.name.upper()}`", f"`{s.metadata['text']}`" if s.metadata["text"] else "", s.metadata["brief"]]
+        [
+            f"`{PREFIX}{s.name.upper()}`",
+            f"`{s.metadata['text']}`" if s.metadata["text"] else "",
+            s.metadata["brief"],
+            allowed(s.metadata["parse"]),
+        ]
         for s in fields(Settings)
     ]
     return "\n".join(
@@ -84,7 +102,7 @@ def settings() -> str:
             "Generated from `otel_streaming/_config.py`. All are optional environment variables, read once. A bad",
             "value is reported once in the log, with what is allowed, and the default is used.",
             "",
-            *table(["variable", "default", "meaning"], rows),
+            *table(["variable", "default", "meaning", "allowed"], rows),
             "",
             "- Route globs are comma-separated and match the route's template or the path; `*` matches a slash too.",
             "- `STALL_THRESHOLD`: seconds, or `GLOB=SECONDS` by route: `10`, or `/feed/*=60,10`. Subscriptions have",

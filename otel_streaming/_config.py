@@ -135,10 +135,10 @@ class Settings:
     subscriptions: Globs = _setting(_globs, "", "route globs of open-ended streams")
     mark_parent: bool = _setting(_switch, "on", "mark the server span on a silent failure")
     chunk_events: int = _setting(_integer(0, 96), "0", "last chunks to show as span events")
-    metrics: str = _setting(_word("ledger"), "ledger", "what the process counts itself")
+    metrics: str = _setting(_word("ledger"), "ledger", "what the process counts itself; nothing else yet")
     logs: str = _setting(_word("bad", "all", "off"), "bad", "which ends get a log record")
     model_names: bool = _setting(_switch, "on", "record model names where the stream tells")
-    state_dir: str = _setting(_word("off"), "off", "folder of the crash recorder")
+    state_dir: str = _setting(_word("off"), "off", "folder of the crash recorder, which is still to come")
     capture_finish_reason: bool = _setting(_switch, "on", "record finish reasons where the stream tells")
     max_routes: int = _setting(_integer(1, 380), "200", "routes told apart before _OTHER")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,7 @@ import yaml
 from stack import recorded
 from stack.binaries import find_or_build
 from stack.processes import Process, free_ports, wait_until
-from stack.prometheus import Prometheus
+from stack.prometheus import Prometheus, open_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +145,6 @@ class Stack:
         """Write the project's own file with our ports, absolute paths, and everything done every second."""
         config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(CONFIGURATION / name) for name in config["rule_files"]]
         target = urllib.parse.urlsplit(self.collector_metrics).netloc
         for job in config["scrape_configs"]:
             job["static_configs"] = [{"targets": [target]}]
@@ -160,5 +158,5 @@ class Stack:
 
 
 def _answers(url: str) -> bool:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with open_local(url) as answer:
         return bool(answer.status == 200)

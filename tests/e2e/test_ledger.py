@@ -29,7 +29,7 @@ def counts(prometheus, metric, labels, service):
 def test_5000_streams_on_4_workers_under_a_1_percent_sampler(stack, serve):
     """Five thousand streams, six endings, four workers, a head sampler of 1 %: every count is exact."""
     rng = random.Random(1)
-    # "fails" asks for no stream: it counts since the route has streamed before, in every worker by then.
+    # "fails" asks for no stream and gets none: it counts since its route is configured.
     endings = rng.choices(list(ENDINGS), [60, 10, 10, 8, 0, 12], k=STREAMS)
     jobs = [
         ("/v1/healthy?chunks=50&pause=0.01", b'word 20"') if ending == "leaves" else (f"/v1/{ending}", None)

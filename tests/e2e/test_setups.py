@@ -51,8 +51,7 @@ def test_setup(setup, stack, serve):
     keys = ("stream.result", "stream.phase", "stream.reason")
     assert sorted(tuple(span["attributes"][key] for key in keys) for span in ours()) == EXPECTED
     template = "/tenants/{tenant}/v1/{ending}" if setup == "mounted" else "/v1/{ending}"
-    by_hand_alone = setup == "by-hand"  # no router hook: the route is what the parent says
-    assert {span["attributes"].get("http.route", template) for span in ours()} == {template} or by_hand_alone
+    assert {span["attributes"]["http.route"] for span in ours()} == {template}
     query = f'sum(max_over_time(stream_ledger_ended_total{{service_name="{name}"}}[1h]))'
     assert stack.wait_until(lambda: stack.prometheus.value(query), "the ledger") == 5
     if setup in {"contrib", "native", "mounted"}:

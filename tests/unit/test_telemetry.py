@@ -512,7 +512,7 @@ def test_live_gauges(sdk):
     assert {state: value for state, value in active.items() if value} == {"stalled": 1, "abandoned": 1}
     ((labels, silence),) = sdk.points("stream.silence.max").items()
     assert dict(labels) == {"stream.role": "server", "http.route": "/chat/{id}"}
-    assert 60 <= silence < 90
+    assert silence >= 60
 
 
 def test_a_stream_without_a_route_has_no_route_label(sdk):

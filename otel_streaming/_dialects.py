@@ -1,13 +1,14 @@
 """Dialects: whose events are inside a stream, and what their last events say. One row a dialect.
 
 Sources: the vendors' API references; WHATWG HTML 9.2 (SSE). Values are matched by key, tolerating white
-space; text inside JSON strings cannot match, since its quotes are escaped.
+space; text inside JSON strings cannot match, since its quotes are escaped. Where users choose the keys of
+nested objects (tools' arguments and results, state), a rule asks for the place in the object as well.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from otel_streaming.semconv import Dialect, Protocol, Reason
@@ -25,12 +26,27 @@ def _value(key: str, values: str) -> Pattern:
     return re.compile(rf'"{key}"\s*:\s*"({values})"'.encode())
 
 
+def _first(key: str, values: str, more: str = "") -> Pattern:
+    """Match the same as the first key of an event's object, and ``more`` after it."""
+    return re.compile(rf'\n\s*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
+
+
 _NEVER = re.compile(rb"(?!)")
 _ERROR_OBJECT = re.compile(rb'\A[^\n]*\n\s*\{\s*"error"\s*:\s*[{"]')
-_TOKENS = re.compile(rb'"(?:completion_tokens|output_tokens|eval_count)"\s*:\s*(\d{1,12})')
-_MODEL = _value("model", r"[^\"\\]{1,128}")
-_STOPPED_EARLY = {"length", "content_filter", "max_tokens", "max_output_tokens"}
-"""Finish reasons by which a producer says that it stopped early."""
+_NOTHING_BUT_AN_ERROR = re.compile(
+    rb'\Aerror\n|\A[^\n]*\n\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*(?:\{|"(?:[^"\\]|\\.)*"\s*\}\s*\Z)',
+    re.DOTALL,
+)
+_TOKENS = re.compile(
+    rb'"(?:completion_tokens|output_tokens|eval_count|outputTokens|candidatesTokenCount)"\s*:\s*(\d{1,12})'
+)
+_MODEL = _value("model(?:Version)?", r"[^\"\\]{1,128}")
+_STOPPED_EARLY = {
+    *("length", "content_filter", "max_tokens", "max_output_tokens", "model_context_window_exceeded", "refusal"),
+    *("content-filter", "content_filtered", "guardrail_intervened"),  # Vercel; Bedrock
+    *("safety", "recitation", "language", "blocklist", "prohibited_content", "spii", "image_safety"),  # Gemini
+}
+"""Finish reasons, in lower case, by which a producer says that it stopped early."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +55,48 @@ class Rule:
 
     Attributes:
         dialect: Its name.
-        sniff: Found in one of the first events.
+        sniff: Found in the text of the first events, up to the fourth.
         ends: Found in the event after which the stream is complete.
-        lines: NDJSON instead of SSE.
+        protocol: The framing it comes in.
         goes_on: Found in an event that takes an earlier ``ends`` back (several choices in one stream).
         errors: Found in the in-band error event.
         aborts: Found in the event by which the producer says that the consumer stopped it.
         incomplete: Found in an ending event that itself says "stopped early".
         finish: Captures the finish reason.
+        tells: Whether model and tokens are told; elsewhere the same words are content.
+        optional: Whether some servers leave the end out.
     """
 
     dialect: Dialect
     sniff: Pattern
     ends: Pattern
-    lines: bool = False
+    protocol: Protocol = Protocol.SSE
     goes_on: Pattern = _NEVER
     errors: Pattern = _NEVER
     aborts: Pattern = _NEVER
     incomplete: Pattern = _NEVER
     finish: Pattern = _NEVER
+    tells: bool = False
+    optional: bool = False
 
+
+_CLOSED = re.compile(rb"\A\n\]\Z")
+_RUN_ID = rb'\Ametadata\n\s*\{\s*"run_id"\s*:.*\n'
+_RPC = rb'\n(?=.*"jsonrpc"\s*:\s*"2\.0")\s*\[?\s*\{'
+_ANSWER = _RPC + rb'(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"]*"|[\w.-]+)\s*,)*\s*"%s"\s*:'
+_A2A_ARTIFACT = re.compile(rb'"(?:kind"\s*:\s*"artifact-update"|artifactUpdate"\s*:)')
+_GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was refused: there is no sentinel
+    Dialect.GEMINI,
+    sniff=re.compile(
+        rb'"candidates"\s*:\s*\[\s*\{.*"(?:content|finishReason)"\s*:|"(?:usageMetadata|promptFeedback)"\s*:\s*\{',
+        re.DOTALL,
+    ),
+    ends=_value("(?:finishReason|blockReason)", r"(?!FINISH_REASON_UNSPECIFIED)\w{1,64}"),
+    goes_on=re.compile(rb'\A(?!.*"finishReason").*"candidates"\s*:', re.DOTALL),
+    errors=_ERROR_OBJECT,
+    finish=_value("(?:finishReason|blockReason)", r"\w{1,64}"),
+    tells=True,
+)
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -68,6 +106,7 @@ RULES: tuple[Rule, ...] = (
         goes_on=re.compile(rb'"finish_reason"\s*:\s*null'),
         errors=re.compile(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"error"'),
         finish=_value("finish_reason", r"\w{1,64}"),
+        tells=True,
     ),
     Rule(
         Dialect.OPENAI_RESPONSES,
@@ -76,6 +115,7 @@ RULES: tuple[Rule, ...] = (
         errors=re.compile(rb'\Aerror\n|\n\s*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
         aborts=_value("type", r"response\.cancelled"),
         incomplete=_value("type", r"response\.incomplete"),
+        tells=True,
     ),
     Rule(
         Dialect.ANTHROPIC_MESSAGES,
@@ -83,16 +123,115 @@ RULES: tuple[Rule, ...] = (
         ends=_value("type", "message_stop"),
         errors=re.compile(rb'\n\s*\{\s*"type"\s*:\s*"error"'),
         finish=_value("stop_reason", r"\w{1,64}"),
+        tells=True,
     ),
     Rule(
         Dialect.OLLAMA,
-        lines=True,
+        protocol=Protocol.NDJSON,
         sniff=re.compile(rb'"model"\s*:.*"done"\s*:\s*(?:true|false)'),
         ends=re.compile(rb'"done"\s*:\s*true(?!.*"done"\s*:)', re.DOTALL),  # a tool's arguments come before
         errors=_ERROR_OBJECT,
         finish=_value("done_reason", r"\w{1,64}"),
+        tells=True,
+    ),
+    _GEMINI,
+    replace(_GEMINI, protocol=Protocol.JSON_ARRAY, ends=_CLOSED, goes_on=_NEVER),
+    Rule(  # v2: message-end carries the finish reason, and the error if there was one
+        Dialect.COHERE,
+        sniff=_value("type", "message-start"),
+        ends=_value("type", "message-end"),
+        errors=re.compile(
+            rb'"finish_reason"\s*:\s*"(?:ERROR|TIMEOUT)|"type"\s*:\s*"message-end".*"error"\s*:\s*"', re.DOTALL
+        ),
+        finish=_value("finish_reason", r"\w{1,64}"),
+        tells=True,
+    ),
+    Rule(  # ConverseStream; exceptions are facts of the framing
+        Dialect.BEDROCK,
+        protocol=Protocol.EVENTSTREAM,
+        sniff=re.compile(rb"^messageStart\n", re.MULTILINE),
+        ends=re.compile(rb"\AmessageStop\n"),
+        finish=_value("stopReason", r"\w{1,64}"),
+        tells=True,
+    ),
+    Rule(  # UI message stream; its parts name their type first, and [DONE] comes after an error or abort as well
+        Dialect.VERCEL_AI,
+        sniff=_NEVER,  # a response header announces it
+        ends=re.compile(rb"\n\[DONE\]\Z|" + _first("type", "finish").pattern),
+        errors=_first("type", "error"),
+        aborts=_first("type", "abort"),
+        finish=_first("type", "finish", r'\s*,.*"finishReason"\s*:\s*"([\w-]{1,64})"'),
+    ),
+    Rule(
+        Dialect.LANGSERVE,
+        sniff=re.compile(_RUN_ID + rb"data\n", re.DOTALL),
+        ends=re.compile(rb"\Aend\n"),
+        errors=re.compile(rb"\Aerror\n"),
+    ),
+    Rule(  # its events are named after stream modes, "messages/partial" and "updates|subgraph" among them
+        Dialect.LANGGRAPH,
+        sniff=re.compile(
+            _RUN_ID + rb"(?:values|updates|messages|custom|events|debug|tasks|checkpoints|end|error)(?:[/|-][^\n]*)?\n",
+            re.DOTALL,
+        ),
+        ends=re.compile(rb"\Aend\n"),
+        errors=re.compile(rb"\Aerror\n"),
+        optional=True,
+    ),
+    Rule(  # JSON-RPC whose results are tasks, messages and updates (0.3 by "kind", 1.0 by key)
+        Dialect.A2A,
+        sniff=re.compile(
+            _RPC + rb'.*"(?:kind"\s*:\s*"(?:task|message|status-update|artifact-update)"|state"\s*:\s*"TASK_STATE_'
+            rb'|(?:statusUpdate|artifactUpdate)"\s*:\s*\{|contextId".*"(?:history|artifacts|status)"\s*:|messageId".*"parts"\s*:)',
+            re.DOTALL,
+        ),
+        goes_on=_A2A_ARTIFACT,
+        ends=re.compile(
+            rb'"final"\s*:\s*true|"state"\s*:\s*"(?:TASK_STATE_)?(?:completed|canceled|input-required'
+            rb'|COMPLETED|CANCELED|INPUT_REQUIRED)"|"result"\s*:\s*\{\s*"message"\s*:'
+            rb'|\A(?!.*"(?:status|artifact)").*"kind"\s*:\s*"message"',
+            re.DOTALL,
+        ),
+        errors=re.compile(
+            rb"\A(?!.*"
+            + _A2A_ARTIFACT.pattern
+            + rb').*"state"\s*:\s*"(?:TASK_STATE_)?(?:failed|rejected|FAILED|REJECTED)"|'
+            + _ANSWER % b"error",
+            re.DOTALL,
+        ),
+    ),
+    Rule(  # streamable HTTP: requests and notifications, then the answer; an error is an answer
+        Dialect.MCP,
+        sniff=re.compile(
+            _RPC + rb'.*"method"\s*:\s*"(?:notifications|sampling|elicitation|roots)/|' + _ANSWER % b"(?:result|error)",
+            re.DOTALL,
+        ),
+        ends=re.compile(_ANSWER % b"(?:result|error)", re.DOTALL),
+    ),
+    Rule(  # runs may follow one another
+        Dialect.AG_UI,
+        sniff=_first("type", "RUN_STARTED"),
+        ends=_first("type", "RUN_FINISHED"),
+        goes_on=_first("type", "RUN_STARTED"),
+        errors=_first("type", "RUN_ERROR"),
     ),
 )
+
+ANNOUNCED: Mapping[Dialect, Rule] = {rule.dialect: rule for rule in RULES if rule.sniff is _NEVER}
+"""Dialects that a response header announces."""
+
+FRAMING: Mapping[str, Rule] = {
+    Protocol.JSON_ARRAY: Rule(Dialect.NONE, sniff=_NEVER, ends=_CLOSED, errors=_ERROR_OBJECT),
+    Protocol.MULTIPART: Rule(
+        Dialect.NONE,
+        sniff=_NEVER,
+        ends=re.compile(rb'\A\n--\Z|"hasNext"\s*:\s*false\s*\}\s*\Z|\A\n[^{]*\{\s*"hasNext"\s*:\s*false'),
+    ),
+}
+"""Protocols that themselves say where they end, whoever's events are inside.
+
+GraphQL's incremental delivery says it by a last part with ``hasNext: false`` too, as a key of its top object.
+"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +245,7 @@ class Declared:
     how: str
     what: str = ""
 
-    def rule(self, *, lines: bool) -> Rule | None:
+    def rule(self) -> Rule | None:
         """Return the rule that looks for the marker; None when nothing marks the end."""
         if self.how == "none":
             return None
@@ -117,7 +256,7 @@ class Declared:
             "data": rf"\A[^\n]*\n{what}\Z",
             "json": rf'"{re.escape(key)}"\s*:\s*"?{re.escape(value)}["\s,}}\]]',
         }[self.how]
-        return Rule(Dialect.DECLARED, sniff=_NEVER, ends=re.compile(ends.encode()), lines=lines)
+        return Rule(Dialect.DECLARED, sniff=_NEVER, ends=re.compile(ends.encode()))
 
 
 @dataclass(frozen=True)
@@ -134,14 +273,23 @@ class Ending:
     cut: bool = False
 
 
-def recognise(event: Event, *, lines: bool) -> Rule | None:
-    """Return the rule of the dialect that ``event`` gives away."""
-    return next((rule for rule in RULES if rule.lines == lines and rule.sniff.search(event.data)), None)
+def recognise(text: bytes, *, protocol: str) -> Rule | None:
+    """Return the rule of the dialect that the text of the first events gives away, else the framing's own."""
+    found = (rule for rule in RULES if rule.protocol == protocol and rule.sniff.search(text))
+    return next(found, FRAMING.get(protocol))
 
 
-def ending(rule: Rule | None, events: Iterable[Event]) -> Ending:
-    """Read the last events by the rule. An error counts more than a marker, whatever their order."""
-    reason: Reason | None = None
+def nothing_but_errors(events: Iterable[Event]) -> bool:
+    """Tell whether a body of these events says nothing but an error, in a form that several dialects share."""
+    said = [event for event in events if event.data != b"[DONE]"]
+    return bool(said) and all(event.whole and _NOTHING_BUT_AN_ERROR.search(event.text) for event in said)
+
+
+def ending(rule: Rule | None, events: Iterable[Event], reason: Reason | None = None) -> Ending:
+    """Read the last events by the rule. An error counts more than a marker, whatever their order.
+
+    ``reason`` is what is known without them.
+    """
     finish: str | None = None
     tokens: str | None = None
     model: str | None = None
@@ -152,19 +300,20 @@ def ending(rule: Rule | None, events: Iterable[Event]) -> Ending:
             continue
         text = event.text
         reason = _read(rule, text, reason)
-        if rule.dialect is Dialect.DECLARED:  # what these words mean in other people's events, nobody knows
-            continue
         finish = _capture(rule.finish, text) or finish
-        tokens = _capture(_TOKENS, text) or tokens
-        model = _capture(_MODEL, text) or model
-    if reason is Reason.COMPLETED and finish in _STOPPED_EARLY:
+        if rule.tells:
+            tokens = _capture(_TOKENS, text) or tokens
+            model = _capture(_MODEL, text) or model
+    if reason is Reason.COMPLETED and finish is not None and finish.lower() in _STOPPED_EARLY:
         reason = Reason.INCOMPLETE_DECLARED
     return Ending(reason, finish, int(tokens) if tokens else None, model, cut)
 
 
 def _read(rule: Rule, text: bytes, before: Reason | None) -> Reason | None:
     """Return what is known of the end after one more event, given what was known before."""
-    if before is Reason.IN_BAND_ERROR or rule.errors.search(text):
+    if before in _FINAL:
+        return before
+    if rule.errors.search(text):
         return Reason.IN_BAND_ERROR
     if before is Reason.CONSUMER_STOPPED or rule.aborts.search(text):
         return Reason.CONSUMER_STOPPED
@@ -173,6 +322,9 @@ def _read(rule: Rule, text: bytes, before: Reason | None) -> Reason | None:
     if rule.ends.search(text):
         return Reason.INCOMPLETE_DECLARED if rule.incomplete.search(text) else Reason.COMPLETED
     return before
+
+
+_FINAL = {Reason.IN_BAND_ERROR, Reason.PROTOCOL_ERROR}
 
 
 def _capture(pattern: Pattern, text: bytes) -> str | None:

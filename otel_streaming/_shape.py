@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming._dialects import STREAMING_TYPES
-from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Protocol, Role
+from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,6 +76,14 @@ def read_response(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int | No
         elif lower == b"content-encoding":
             encoded = value.strip().lower() not in {b"", b"identity"}
     return media_type, length, encoded
+
+
+_ANNOUNCING = {b"x-vercel-ai-ui-message-stream": Dialect.VERCEL_AI}
+
+
+def announced(headers: Iterable[tuple[bytes, bytes]]) -> Dialect | None:
+    """Return the dialect that a streaming response's headers announce by their presence."""
+    return next((_ANNOUNCING[name.lower()] for name, _ in headers if name.lower() in _ANNOUNCING), None)
 
 
 def protocol_of(method: str, path: str, status: int, media_type: str, length: int | None) -> Protocol | None:

@@ -12,11 +12,24 @@ from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
-from otel_streaming._dialects import KEEPALIVE_STARTS, Ending, Rule, ending, is_keepalive, recognise
+from otel_streaming._dialects import (
+    ANNOUNCED,
+    FRAMING,
+    KEEPALIVE_STARTS,
+    Ending,
+    Rule,
+    ending,
+    is_keepalive,
+    nothing_but_errors,
+    recognise,
+)
+from otel_streaming._frames import FRAMES, Framed
 from otel_streaming._tail import HEAD, Tail, clip
-from otel_streaming.semconv import GAP_BOUNDS, Protocol, Reason, State
+from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_streaming._causes import Cause
     from otel_streaming._dialects import Declared
     from otel_streaming._shape import Shape
@@ -93,7 +106,7 @@ class Stream:
         "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
         "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
         # why
-        "cause", "endless", "_declared_rule", "_tail", "_ending",
+        "cause", "endless", "_rule", "_tail", "_ending",
         # for the path of a chunk
         "_alive", "_odd", "_comment", "_notable", "_end_gap",
     )
@@ -108,6 +121,7 @@ class Stream:
         threshold: float = 10.0,
         readable: bool = True,
         declared: Declared | None = None,
+        announced: Dialect | None = None,
         recent: int = 0,
     ) -> None:
         """Begin a stream.
@@ -119,6 +133,7 @@ class Stream:
             threshold: Silence that is a stall, s; infinite for none.
             readable: False where the body's plain bytes are not seen (content-encoding).
             declared: The user's declaration of the terminal marker.
+            announced: The dialect that the response's headers announce.
             recent: How many of the last chunks are kept one by one.
         """
         self.shape = shape
@@ -138,10 +153,11 @@ class Stream:
         self.stalls: list[tuple[float, float, float]] = []
         self.stall_count = self.abandoned_chunks = self.abandoned_size = 0
         self.recent: deque[tuple[float, int, float]] | None = deque(maxlen=recent) if recent else None
-        lines = shape.protocol == Protocol.NDJSON
         self.endless = declared is not None and declared.how == "none"
-        self._declared_rule = None if declared is None else declared.rule(lines=lines)
-        self._tail = _tail(shape.protocol, declared, self._declared_rule) if readable else None
+        rule = ANNOUNCED.get(announced or Dialect.NONE) if declared is None else declared.rule()
+        known = rule is not None or declared is not None
+        self._rule = rule if known else FRAMING.get(shape.protocol)
+        self._tail = _tail(shape, (lambda _: rule) if known else None) if readable else None
         self._alive = KEEPALIVE_STARTS.get(shape.protocol, b"") if readable else b""
         self._comment = False  # the body stands inside a comment whose line has not ended
         self._odd = bool(recent)  # the next chunk wants more than the short path
@@ -171,7 +187,7 @@ class Stream:
         """
         size = len(body)
         if type(body) is not bytes:  # ASGI servers take whatever has a buffer, and it may change afterwards
-            body = clip(body)
+            body = bytes(body) if isinstance(self._tail, Framed) else clip(body)
         if (self._odd or body[0] in self._alive) and self._set_aside(now, body):
             return False
         self.size += size
@@ -228,16 +244,27 @@ class Stream:
 
     def rule(self) -> Rule | None:
         """Return the rule the body is read by, None where there is none."""
-        return None if self._tail is None else self._declared_rule or self._tail.found
+        return None if self._tail is None else self._tail.found or self._rule
+
+    def marker_due(self) -> bool:
+        """Tell whether a terminal marker has to come."""
+        rule = self.rule()
+        if rule is None or rule.optional:
+            return False
+        return self.shape.kind is not Kind.SUBSCRIPTION or rule.dialect is Dialect.DECLARED
 
     def said(self) -> Ending:
         """Return what the last events say; read once when nothing more can come."""
         if self._ending is not None:
             return self._ending
-        if self._tail is None:
+        tail = self._tail
+        if tail is None:
             return Ending()
-        events = self._tail.last()  # may recognise the dialect
-        said = ending(self.rule(), events)
+        events = tail.last()  # may recognise the dialect
+        rule, reason = self.rule(), tail.fault
+        if rule is None and not self.endless and tail.examined == sum(event.ended for event in events):
+            reason = Reason.IN_BAND_ERROR if nothing_but_errors(events) else reason
+        said = ending(rule, events, reason)
         if self.ended_at is not None:
             self._ending = said
         return said
@@ -303,14 +330,17 @@ class Stream:
         return keepalive
 
 
-_RECOGNISE_EVENTS = partial(recognise, lines=False)
-_RECOGNISE_LINES = partial(recognise, lines=True)
+_RECOGNISE = {protocol: partial(recognise, protocol=protocol) for protocol in Protocol}
 
 
-def _tail(protocol: str, declared: Declared | None, rule: Rule | None) -> Tail[Rule] | None:
-    """Return the memory a protocol's body needs; a declared rule is not looked for."""
-    if protocol not in {Protocol.SSE, Protocol.NDJSON}:
+def _tail(shape: Shape, recognises: Callable[[bytes], Rule | None] | None) -> Tail[Rule] | Framed[Rule] | None:
+    """Return the memory a body needs, None where its protocol has no events or no end."""
+    protocol = Protocol(shape.protocol) if shape.protocol in _EVENTS else None
+    if protocol is None or (protocol is Protocol.MULTIPART and shape.kind is Kind.SUBSCRIPTION):
         return None
-    lines = protocol == Protocol.NDJSON
-    recognises = _RECOGNISE_LINES if lines else _RECOGNISE_EVENTS
-    return Tail(recognises if declared is None else lambda _: rule, lines=lines)
+    frames, lines = FRAMES.get(protocol, (None, protocol is Protocol.NDJSON))
+    tail = Tail(recognises or _RECOGNISE[protocol], lines=lines)
+    return tail if frames is None else Framed(frames(), tail)
+
+
+_EVENTS = {Protocol.SSE, Protocol.NDJSON, *FRAMES}

@@ -65,7 +65,7 @@ class Event:
         if self.ended or self.data == b"[DONE]":
             return True
         if b"\0" in self.data:
-            return (self.data[:1], self.data[-1:]) in {(b"{", b"}"), (b"[", b"]")}
+            return (self.data[:1], self.data[-1:]) in {(b"{", b"}"), (b"[", b"]"), (b'"', b'"')}
         return is_json(self.data)
 
 
@@ -95,7 +95,7 @@ def _line_event(block: bytes, *, ended: bool = True) -> Event:
     return Event(b"", block.strip(), ended)
 
 
-def _elide(block: bytes, raw: int = RAW) -> bytes:
+def elide(block: bytes, raw: int = RAW) -> bytes:
     """Cut the middle out of a long block; a NUL stands for it, lest the two ends make a line end.
 
     Comments before the event's first line (padding for old browsers) do not use up its head.
@@ -113,22 +113,25 @@ def clip(chunk: bytes) -> bytes:
 class Tail(Generic[Found]):
     """Bounded memory of one body, fed chunk by chunk.
 
-    ``recognise`` is shown the first four events until it returns something, then found as ``found``.
+    ``recognise`` is shown the first event, the first two, and so on to the first four, until it returns
+    something, then found as ``found``.
     ``lines`` chooses NDJSON (a line is an event) instead of SSE (a blank line ends an event).
 
     Most chunks are whole events. Such a chunk needs no copy and no search: while ``fits`` it may be put into
     ``groups`` as it is, which holds the last three. Everything else goes through ``feed``.
     """
 
-    __slots__ = ("_delimiter", "_examined", "_recognise", "ends", "found", "groups", "open")
+    __slots__ = ("_before", "_delimiter", "_recognise", "ends", "examined", "found", "groups", "open")
+    fault = None  # of the framing: text has none
 
-    def __init__(self, recognise: Callable[[Event], Found | None], *, lines: bool = False) -> None:
+    def __init__(self, recognise: Callable[[bytes], Found | None], *, lines: bool = False) -> None:
         self._recognise = recognise
         self._delimiter = b"\n" if lines else b"\n\n"
         self.ends: tuple[bytes, ...] = ()  # how a chunk ends that is whole events; none while events are examined
         self.groups: deque[bytes] = deque(maxlen=3)
         self.open = bytearray()
-        self._examined = 0
+        self.examined = 0  # how many of the first events have been
+        self._before = b""  # the text of those
         self.found: Found | None = None
 
     def feed(self, chunk: bytes) -> None:
@@ -145,8 +148,8 @@ class Tail(Generic[Found]):
         """Return the last two or three events, and after them the open one (``ended=False``) if there is one."""
         self._settle()
         parse = self._parse
-        events = [parse(_elide(block)) for block in _last(self._blocks(b"".join(self.groups))[0])]
-        rest = _elide(self._blocks(bytes(self.open))[1])
+        events = [parse(elide(block)) for block in _last(self._blocks(b"".join(self.groups))[0])]
+        rest = elide(self._blocks(bytes(self.open))[1])
         return [*events, parse(rest, ended=False)] if self._is_event(rest) else events
 
     @property
@@ -182,21 +185,24 @@ class Tail(Generic[Found]):
             self._examine(blocks)
         if blocks and self.groups.maxlen:
             known = self._blocks(b"".join(self.groups))[0]
-            kept = [_elide(block) for block in _last([*known, *blocks])]
+            kept = [elide(block) for block in _last([*known, *blocks])]
             self.groups.clear()
             self.groups.append(self._delimiter.join([*kept, b""]))
-        self.open = bytearray(_elide(rest, RAW + 2))  # it may end in half a delimiter
+        self.open = bytearray(elide(rest, RAW + 2))  # it may end in half a delimiter
         if half_crlf:
             self.open[-1:] = b"\r"  # else the "\n" to come would end a second line
 
     def _examine(self, blocks: list[bytes]) -> None:
         """Show the first events to ``recognise``; without a dialect only an open end will matter."""
-        for block in blocks[: FIRST - self._examined]:
-            self._examined += 1
-            self.found = self._recognise(self._parse(_elide(block)))
+        for block in blocks[: FIRST - self.examined]:
+            self.examined += 1
+            text = self._before + self._parse(elide(block)).text
+            self.found = self._recognise(text)
             if self.found is not None:
                 break
-        if self.found is not None or self._examined == FIRST:
+            self._before = text[:HEAD] + b"\n"
+        if self.found is not None or self.examined == FIRST:
+            self._before = b""
             self.ends = _ENDS[self._delimiter]
             if self.found is None:
                 self.groups = deque(maxlen=0)

@@ -28,6 +28,7 @@ _ORIGIN = {
     Reason.CLIENT_DISCONNECT: Origin.UNKNOWN,  # perhaps a proxy: a server cannot know
     Reason.MISSING_TERMINAL: Origin.UNKNOWN,  # this service or its upstream: its client side knows
     Reason.IN_BAND_ERROR: Origin.UNKNOWN,
+    Reason.PROTOCOL_ERROR: Origin.UNKNOWN,
     Reason.CONSUMER_STOPPED: Origin.CLIENT,
     Reason.UNKNOWN: Origin.UNKNOWN,
 }
@@ -154,7 +155,7 @@ def _reason(stream: Stream, said: Ending, *, draining: bool) -> Reason:
     if said.reason is not None:
         return said.reason
     if stream.life is Life.FINISHED:
-        cut = said.cut or stream.rule() is not None
+        cut = said.cut or stream.marker_due()
         return Reason.MISSING_TERMINAL if cut else Reason.COMPLETED
     if stream.life is Life.GONE:
         return Reason.CLIENT_DISCONNECT
@@ -168,7 +169,7 @@ def _reason(stream: Stream, said: Ending, *, draining: bool) -> Reason:
 def _terminal(stream: Stream, said: Ending) -> Terminal:
     if said.reason in {Reason.COMPLETED, Reason.INCOMPLETE_DECLARED}:
         return Terminal.SEEN
-    if stream.rule() is not None:
+    if stream.marker_due():
         return Terminal.MISSING
     endless = stream.shape.kind is Kind.SUBSCRIPTION or stream.endless
     return Terminal.NOT_REQUIRED if endless else Terminal.NOT_CHECKED

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from otel_streaming._causes import Cause, cause_of
 from otel_streaming._config import Settings, read_settings
 from otel_streaming._registry import Registry
-from otel_streaming._shape import Shape, kind_of, protocol_of, read_request, read_response, would_have_streamed
+from otel_streaming._shape import (
+    Shape,
+    announced,
+    kind_of,
+    protocol_of,
+    read_request,
+    read_response,
+    would_have_streamed,
+)
 from otel_streaming._stream import Life, Stream
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._verdict import summarise
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 
     from otel_streaming._shape import Request
     from otel_streaming._verdict import StreamSummary
+    from otel_streaming.semconv import Dialect
 
     HeaderList = Iterable[tuple[bytes, bytes]]
 
@@ -201,7 +210,7 @@ class Watch:
         elif protocol is Protocol.FIXED:
             self._length = self._due = length or 0
         elif protocol is not None:
-            self._open(protocol, media_type, status, encoded=encoded)
+            self._open(protocol, media_type, status, encoded=encoded, dialect=announced(headers))
 
     def rewire(self, status: int) -> None:
         """Response headers are about to be sent by an outer layer, perhaps with another status."""
@@ -314,7 +323,16 @@ class Watch:
         route = "".join(template for _, template in self._mounts) + (self._template(self._scope) or "")
         return route or self._engine.telemetry.route_of(self.parent)
 
-    def _new(self, request: Request, protocol: str, kind: Kind, route: str | None, *, encoded: bool = False) -> Stream:
+    def _new(
+        self,
+        request: Request,
+        protocol: str,
+        kind: Kind,
+        route: str | None,
+        *,
+        encoded: bool = False,
+        dialect: Dialect | None = None,
+    ) -> Stream:
         settings = self._engine.settings
         threshold = settings.stall_threshold.get(route, self._path)
         if kind is Kind.SUBSCRIPTION and not settings.stall_threshold.named(route, self._path):
@@ -326,13 +344,16 @@ class Watch:
             threshold=threshold,
             readable=not encoded,
             declared=settings.terminals.get(route, self._path),
+            announced=dialect,
             recent=settings.chunk_events,
         )
 
-    def _open(self, protocol: Protocol, media_type: str, status: int, *, encoded: bool) -> None:
+    def _open(
+        self, protocol: Protocol, media_type: str, status: int, *, encoded: bool, dialect: Dialect | None
+    ) -> None:
         request, route = self._request(), self._route()
         kind = kind_of(request, protocol, route, self._engine.settings, media_type)
-        stream = self._new(request, protocol, kind, route, encoded=encoded)
+        stream = self._new(request, protocol, kind, route, encoded=encoded, dialect=dialect)
         if self._left_at is not None:  # nobody was there for the headers
             if kind is Kind.OTHER:
                 return

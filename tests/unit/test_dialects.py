@@ -1,7 +1,7 @@
 """Samples of each dialect as its servers send them: complete, cut anywhere, failed, disguised."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
 import pytest
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_streaming._dialects import RULES, Declared, is_keepalive
-from otel_streaming.semconv import Dialect, Phase, Protocol, Reason, Result, Terminal
+from otel_streaming._verdict import summarise
+from otel_streaming.semconv import Dialect, Kind, Phase, Protocol, Reason, Result, Terminal
 
 SEPARATORS = {"compact": (",", ":"), "spaced": (", ", ": "), "odd": (" ,\t", "\t: ")}
 
@@ -59,6 +60,121 @@ def response_object(status, text="", **more):
     }
 
 
+def gemini(text, finish=None, **more):
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    finished = {"finishReason": finish} if finish else {}
+    usage = {"promptTokenCount": 4, "candidatesTokenCount": 31, "totalTokenCount": 35}
+    head = {"candidates": [candidate | finished], "usageMetadata": usage}
+    return {**head, "modelVersion": "gemini-2.5-flash", "responseId": "r1", **more}
+
+
+def cohere(kind, style="compact", **more):
+    return sse({"type": kind, **more}, kind, style)
+
+
+def part(kind, style="compact", **more):
+    return sse({"type": kind, **more}, style=style)
+
+
+def rpc(style="compact", **more):
+    return sse({"jsonrpc": "2.0", **more}, "message", style)
+
+
+def a2a(style="compact", **result):
+    return sse({"id": "req-1", "jsonrpc": "2.0", "result": {"contextId": "c1", **result}}, style=style)
+
+
+def a2a_status(state, style="compact", *, final=False, text="on it"):
+    message = {"kind": "message", "messageId": "m1", "parts": [{"kind": "text", "text": text}], "role": "agent"}
+    status = {"message": message, "state": state, "timestamp": "2026-01-01T00:00:00Z"}
+    return a2a(style, final=final, kind="status-update", status=status, taskId="t1")
+
+
+def a2a_artifact(style="compact", **part):
+    artifact = {"artifactId": "a1", "parts": [part or {"kind": "text", "text": "Hello"}]}
+    return a2a(style, append=True, artifact=artifact, kind="artifact-update", lastChunk=False, taskId="t1")
+
+
+def agents(style="compact"):
+    """Return one complete body a dialect of agents and their user interfaces."""
+    run = dump({"run_id": "1ef6a1bc-3d2e-6f7a-8b9c-0d1e2f3a4b5c"}, style)
+    ids = {"threadId": "t1", "runId": "r1"}
+    return {
+        "vercel_ai": Sample(
+            Dialect.VERCEL_AI,
+            (
+                part("start", style, messageId="msg_1"),
+                part("start-step", style),
+                part("text-start", style, id="txt-0"),
+                *(part("text-delta", style, id="txt-0", delta=word) for word in ("Hello", " there", "!")),
+                part("text-end", style, id="txt-0"),
+                part("finish-step", style),
+                part("finish", style),
+                b"data: [DONE]\n\n",
+            ),
+            known=0,
+            settings={"announced": Dialect.VERCEL_AI},
+            done=-2,
+        ),
+        "langserve": Sample(
+            Dialect.LANGSERVE,
+            (
+                sse(run, "metadata"),
+                *(sse({"content": word, "type": "AIMessageChunk"}, "data", style) for word in ("", "Hi", " you", "!")),
+                b"event: end\n\n",
+            ),
+            known=2,
+        ),
+        "langgraph": Sample(
+            Dialect.LANGGRAPH,
+            (
+                sse(run, "metadata"),
+                *(sse({"messages": [{"content": "x"}]}, name, style) for name in ("values", "updates|sub", "values")),
+                sse(b"null", "end"),
+            ),
+            known=2,
+        ),
+        "mcp": Sample(
+            Dialect.MCP,
+            (
+                rpc(style, method="notifications/progress", params={"progressToken": 1, "progress": 10}),
+                rpc(style, method="notifications/message", params={"level": "info", "data": {"result": 1}}),
+                rpc(style, id=7, method="sampling/createMessage", params={"messages": []}),
+                rpc(style, method="notifications/progress", params={"progressToken": 1, "progress": 90}),
+                rpc(style, id=1, result={"content": [{"type": "text", "text": "18 degrees"}], "isError": False}),
+            ),
+        ),
+        "a2a": Sample(
+            Dialect.A2A,
+            (
+                a2a(style, history=[], id="t1", kind="task", status={"state": "submitted"}),
+                a2a_status("working", style),
+                *(a2a_artifact(style) for _ in range(3)),
+                a2a_status("completed", style, final=True),
+            ),
+        ),
+        "a2a 1.0": Sample(
+            Dialect.A2A,
+            (
+                a2a(style, task={"id": "t1", "contextId": "c1", "status": {"state": "TASK_STATE_SUBMITTED"}}),
+                a2a(style, statusUpdate={"taskId": "t1", "status": {"state": "TASK_STATE_WORKING"}}),
+                *(a2a(style, artifactUpdate={"taskId": "t1", "artifact": {"parts": []}}) for _ in range(3)),
+                a2a(style, statusUpdate={"taskId": "t1", "status": {"state": "TASK_STATE_INPUT_REQUIRED"}}),
+            ),
+        ),
+        "ag_ui": Sample(
+            Dialect.AG_UI,
+            (
+                part("RUN_STARTED", style, **ids),
+                part("TEXT_MESSAGE_START", style, messageId="m1", role="assistant"),
+                *(part("TEXT_MESSAGE_CONTENT", style, messageId="m1", delta=word) for word in ("a", "b", "c")),
+                part("TEXT_MESSAGE_END", style, messageId="m1"),
+                part("RUN_FINISHED", style, **ids),
+            ),
+        ),
+    }
+
+
 AZURE = {
     "choices": [],
     "created": 0,
@@ -77,6 +193,7 @@ class Sample:
     events: tuple[bytes, ...]
     protocol: Protocol = Protocol.SSE
     known: int = 1  # events after which the dialect is recognised
+    settings: dict = field(default_factory=dict)  # of the stream
     done: int = -1  # index of the first event after which the stream is complete
 
     @property
@@ -190,18 +307,39 @@ def samples(style="compact"):
             ),
             Protocol.NDJSON,
         ),
+        "gemini": Sample(
+            Dialect.GEMINI,
+            (
+                *(sse(gemini(word), style=style) for word in ("The", " sky", " is", " \u00fc")),
+                sse(gemini("", "STOP"), style=style),
+            ),
+        ),
+        "cohere": Sample(
+            Dialect.COHERE,
+            (
+                cohere("message-start", style, id="c1", delta={"message": {"role": "assistant", "content": []}}),
+                cohere("content-start", style, index=0, delta={"message": {"content": {"type": "text", "text": ""}}}),
+                *(
+                    cohere("content-delta", style, index=0, delta={"message": {"content": {"text": word}}})
+                    for word in ("Hello", " you", "!")
+                ),
+                cohere("content-end", style, index=0),
+                cohere("message-end", style, delta={"finish_reason": "COMPLETE", "usage": {"output_tokens": 9}}),
+            ),
+        ),
+        **agents(style),
     }
 
 
 STYLES = [(name, style) for name in samples() for style in SEPARATORS]
-NAMES = list(samples())
+NAMES = [name for name in samples() if name != "langgraph"]  # whose end some versions leave out
 
 
 @pytest.mark.parametrize(("name", "style"), STYLES)
 def test_complete_bodies(play, name, style):
     """A complete body is completed, its marker seen, its dialect known, whatever the white space in its JSON."""
     sample = samples(style)[name]
-    s = play(sample.events, sample.protocol)
+    s = play(sample.events, sample.protocol, **sample.settings)
     assert (s.result, s.reason, s.terminal, s.phase) == (
         *(Result.OK, Reason.COMPLETED),
         *(Terminal.SEEN, Phase.AFTER_TERMINAL),
@@ -212,6 +350,7 @@ def test_complete_bodies(play, name, style):
 LINE_ENDS = [
     (name, eol)
     for name, sample in samples().items()
+    if name in NAMES
     for eol in (b"\r\n", b"\r")[: 1 + (sample.protocol is Protocol.SSE)]
 ]
 
@@ -221,8 +360,8 @@ def test_other_line_ends(play, name, eol):
     """CR LF ends lines and events as LF does; so does CR alone in SSE."""
     sample = samples()[name]
     events = [event.replace(b"\n", eol) for event in sample.events]
-    assert play(events, sample.protocol).reason is Reason.COMPLETED
-    cut = play(events[: sample.complete_after - 1], sample.protocol)
+    assert play(events, sample.protocol, **sample.settings).reason is Reason.COMPLETED
+    cut = play(events[: sample.complete_after - 1], sample.protocol, **sample.settings)
     assert cut.reason is Reason.MISSING_TERMINAL
 
 
@@ -231,7 +370,7 @@ def test_cut_at_every_event(play, name):
     """Cut between two events a body is truncated until its marker; before the dialect is known nothing is guessed."""
     sample = samples()[name]
     for kept in range(len(sample.events) + 1):
-        s = play(sample.events[:kept], sample.protocol)
+        s = play(sample.events[:kept], sample.protocol, **sample.settings)
         if kept < sample.known:
             expected = (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.NONE)
         elif kept < sample.complete_after:
@@ -251,8 +390,9 @@ def test_cut_at_every_byte_of_the_last_events(play, name, last):
     for at in range(1, len(event)):
         if 20 < at < len(event) - 700 and at % 53:  # of long events every byte at both ends
             continue
-        whole = not event[at:].strip() and len(before) + 1 >= sample.complete_after
-        s = play([*before, event[:at]], sample.protocol)
+        whole = b"data:" in event or sample.protocol is Protocol.NDJSON  # else the blank line alone tells
+        whole = whole and not event[at:].strip() and len(before) + 1 >= sample.complete_after
+        s = play([*before, event[:at]], sample.protocol, **sample.settings)
         expected = Reason.COMPLETED if whole or done_before else Reason.MISSING_TERMINAL
         assert s.reason is expected, event[max(0, at - 40) : at]
 
@@ -264,10 +404,10 @@ def test_a_marker_split_at_every_byte(play, name):
     *before, event = sample.events
     points = sorted({*range(1, min(len(event), 700)), *range(max(1, len(event) - 200), len(event))})
     for at in points:
-        s = play([*before, event[:at], event[at:]], sample.protocol)
+        s = play([*before, event[:at], event[at:]], sample.protocol, **sample.settings)
         assert (s.reason, s.terminal) == (Reason.COMPLETED, Terminal.SEEN), at
     bytewise = [event[i : i + 1] for i in range(len(event))]
-    assert play([*before, *bytewise], sample.protocol).reason is Reason.COMPLETED
+    assert play([*before, *bytewise], sample.protocol, **sample.settings).reason is Reason.COMPLETED
 
 
 def facts(summary):
@@ -284,7 +424,9 @@ def test_cuts_between_messages_do_not_matter(play, name, points, cut):
     body = b"".join(sample.events[: -1 if cut else None])
     bounds = [0, *sorted(point % len(body) for point in points), len(body)]
     pieces = [body[a:b] for a, b in pairwise(bounds) if a < b]
-    assert facts(play(pieces, sample.protocol)) == facts(play([body], sample.protocol))
+    assert facts(play(pieces, sample.protocol, **sample.settings)) == facts(
+        play([body], sample.protocol, **sample.settings)
+    )
 
 
 POOL = (
@@ -334,10 +476,10 @@ def test_keepalives_change_nothing(play, name, joined):
         with_alive = [piece for event in sample.events for piece in (event, alive * 2)]
         if joined:
             with_alive = [alive + event + alive for event in sample.events]
-        s = play(with_alive, sample.protocol)
+        s = play(with_alive, sample.protocol, **sample.settings)
         assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.SEEN, sample.dialect)
         early = with_alive[: (sample.complete_after - 1) * (1 if joined else 2)]
-        assert play(early, sample.protocol).reason is Reason.MISSING_TERMINAL
+        assert play(early, sample.protocol, **sample.settings).reason is Reason.MISSING_TERMINAL
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -347,8 +489,11 @@ def test_unknown_events_change_nothing(play, name):
     extra = line({"x": 1}) if sample.protocol is Protocol.NDJSON else sse({"x": 1}, "x.vendor")
     first, *rest = sample.events
     spread = [first, *(piece for event in rest for piece in (event, extra))]
-    assert play(spread, sample.protocol).reason is Reason.COMPLETED
-    assert play([*spread[: (sample.complete_after - 2) * 2], extra], sample.protocol).reason is Reason.MISSING_TERMINAL
+    assert play(spread, sample.protocol, **sample.settings).reason is Reason.COMPLETED
+    assert (
+        play([*spread[: (sample.complete_after - 2) * 2], extra], sample.protocol, **sample.settings).reason
+        is Reason.MISSING_TERMINAL
+    )
 
 
 TEXT = (
@@ -365,6 +510,14 @@ DISGUISED = {
         "content_block_delta",
     ),
     "ollama": line({"model": "llama3.2", "response": TEXT, "done": False}),
+    "gemini": sse(gemini(TEXT + '"finishReason":"STOP"')),
+    "cohere": cohere("content-delta", delta={"message": {"content": {"text": TEXT}}}),
+    "vercel_ai": part("data-weather", id="d", data={"type": "finish", "errors": {"type": "error"}}),
+    "langserve": sse({"content": TEXT + "\n\nevent: end\n\n", "event": "end"}, "data"),
+    "mcp": rpc(method="notifications/message", params={"data": {"result": {}, "error": {}, "id": 1}}),
+    "a2a": a2a_artifact(kind="data", data={"state": "completed", "final": True, "kind": "message", "s": "failed"}),
+    "a2a 1.0": a2a(artifactUpdate={"artifact": {"parts": [{"data": {"state": "TASK_STATE_FAILED"}}]}}),
+    "ag_ui": part("RAW", event={"type": "RUN_FINISHED", "inner": {"type": "RUN_ERROR"}}),
 }
 
 
@@ -373,9 +526,9 @@ def test_markers_inside_text_are_none(play, name):
     """Text that quotes markers and errors is text: the body is truncated without its own marker, complete with it."""
     sample = samples()[name]
     body = list(sample.events[: sample.complete_after - 1])
-    assert play([*body, DISGUISED[name]], sample.protocol).reason is Reason.MISSING_TERMINAL
+    assert play([*body, DISGUISED[name]], sample.protocol, **sample.settings).reason is Reason.MISSING_TERMINAL
     rest = sample.events[sample.complete_after - 1 :]
-    assert play([*body, DISGUISED[name], *rest], sample.protocol).reason is Reason.COMPLETED
+    assert play([*body, DISGUISED[name], *rest], sample.protocol, **sample.settings).reason is Reason.COMPLETED
 
 
 def test_markers_inside_nested_objects_are_none(play):
@@ -399,10 +552,20 @@ ERRORS = {
     "openai.responses": ({"type": "error", "code": "server_error", "message": "x", "sequence_number": 9}, "error"),
     "anthropic.messages": ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error"),
     "ollama": ({"error": "an error was encountered while running the model: unexpected EOF"}, ""),
+    "gemini": ({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}, ""),
+    "cohere": ({"type": "message-end", "delta": {"error": "x", "finish_reason": "ERROR"}}, "message-end"),
+    "vercel_ai": ({"type": "error", "errorText": "An error occurred."}, ""),
+    "langserve": ({"status_code": 500, "message": "Internal Server Error"}, "error"),
+    "a2a": ({"jsonrpc": "2.0", "id": "req-1", "error": {"code": -32603, "message": "Internal error"}}, ""),
+    "a2a 1.0": (
+        {"jsonrpc": "2.0", "id": 1, "result": {"statusUpdate": {"status": {"state": "TASK_STATE_FAILED"}}}},
+        "",
+    ),
+    "ag_ui": ({"type": "RUN_ERROR", "message": "the agent failed", "code": "E1"}, ""),
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("marked", [False, True])
 @pytest.mark.parametrize("style", SEPARATORS)
 def test_in_band_errors(play, name, marked, style):
@@ -410,7 +573,11 @@ def test_in_band_errors(play, name, marked, style):
     sample = samples(style)[name]
     data, event = ERRORS[name]
     error = line(data, style) if sample.protocol is Protocol.NDJSON else sse(data, event, style)
-    s = play([*sample.events[: sample.complete_after - 1], error, *sample.events[-1:] * marked], sample.protocol)
+    s = play(
+        [*sample.events[: sample.complete_after - 1], error, *sample.events[-1:] * marked],
+        sample.protocol,
+        **sample.settings,
+    )
     assert (s.result, s.reason, s.terminal) == (Result.SILENT, Reason.IN_BAND_ERROR, Terminal.MISSING)
     assert s.bad
 
@@ -460,6 +627,9 @@ EARLY = {
         sse({"type": "message_stop"}, "message_stop"),
     ],
     "ollama": [line({"model": "llama3.2", "done": True, "done_reason": "length", "context": list(range(2000))})],
+    "gemini": [sse(gemini("", "MAX_TOKENS"))],
+    "cohere": [cohere("message-end", delta={"finish_reason": "MAX_TOKENS", "usage": {}})],
+    "vercel_ai": [part("finish", messageMetadata={"a": 1}, finishReason="length"), b"data: [DONE]\n\n"],
     "openai.responses": [
         sse(
             response("incomplete", 9, response=response_object("incomplete", "t" * 30_000)),
@@ -473,8 +643,61 @@ EARLY = {
 def test_others_that_stopped_early(play, name):
     """Each dialect's way to say that it stopped early makes a completed stream that says so."""
     sample = samples()[name]
-    s = play([*sample.events[:-2], *EARLY[name]], sample.protocol)
+    s = play([*sample.events[:-2], *EARLY[name]], sample.protocol, **sample.settings)
     assert (s.result, s.reason, s.terminal) == (Result.OK, Reason.INCOMPLETE_DECLARED, Terminal.SEEN)
+
+
+LONG = "Ein \u00fcberlanger Satz. " * 2300
+LONG_EVENTS = {
+    "openai.chat": sse(chat({"content": LONG})),
+    "gemini": sse(gemini(LONG)),
+    "cohere": cohere("content-delta", index=0, delta={"message": {"content": {"text": LONG}}}),
+    "vercel_ai": part("tool-output-available", toolCallId="c", output={"text": LONG}),
+    "langserve": sse({"content": LONG}, "data"),
+    "mcp": rpc(method="notifications/message", params={"data": LONG}),
+    "a2a": a2a_artifact(kind="text", text=LONG),
+    "a2a 1.0": a2a(artifactUpdate={"artifact": {"parts": [{"text": LONG}]}}),
+    "ag_ui": part("STATE_SNAPSHOT", snapshot={"text": LONG}),
+}
+LONG_ENDS = {
+    "gemini": sse(gemini("", "STOP", groundingMetadata={"text": LONG})),
+    "vercel_ai": part("finish", messageMetadata={"text": LONG}),
+    "mcp": rpc(id=1, result={"content": [{"type": "text", "text": LONG}]}),
+    "mcp of TypeScript": sse({"result": {"content": [{"text": LONG}]}, "jsonrpc": "2.0", "id": 1}, "message"),
+    "a2a": a2a_status("completed", final=True, text=LONG),
+    "a2a 1.0": a2a(statusUpdate={"status": {"message": {"parts": [LONG]}, "state": "TASK_STATE_COMPLETED"}}),
+    "ag_ui": part("RUN_FINISHED", threadId="t", runId="r", result=LONG),
+}
+
+
+@pytest.mark.parametrize("name", LONG_EVENTS)
+def test_events_of_50_kb(play, name):
+    """Events of 50 KB on the way hide no marker and make none, whole or cut into packets."""
+    sample = samples()[name]
+    body = [*sample.events[: sample.complete_after - 1], LONG_EVENTS[name]]
+    ways = [body, [b"".join(body)[i : i + 1000] for i in range(0, len(b"".join(body)), 1000)]]
+    for way in ways:
+        s = play(way, **sample.settings)
+        assert (s.reason, s.dialect) == (Reason.MISSING_TERMINAL, sample.dialect)
+        assert play([*way, *sample.events[sample.complete_after - 1 :]], **sample.settings).reason is Reason.COMPLETED
+
+
+@pytest.mark.parametrize("name", LONG_ENDS)
+def test_ends_of_50_kb(play, name):
+    """An end that carries 50 KB is seen; cut inside it is not."""
+    sample = samples()[name.removesuffix(" of TypeScript")]
+    body = b"".join([*sample.events[: sample.complete_after - 1], LONG_ENDS[name]])
+    packets = [body[i : i + 1000] for i in range(0, len(body), 1000)]
+    assert play(packets, **sample.settings).reason is Reason.COMPLETED
+    assert play(packets[:-3], **sample.settings).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("name", LONG_ENDS)
+def test_a_long_first_event_is_recognised(play, name):
+    """A body whose only event is a long answer is of its dialect."""
+    sample = samples()[name.removesuffix(" of TypeScript")]
+    if name != "ag_ui":
+        assert play([LONG_ENDS[name]], **sample.settings).dialect is sample.dialect
 
 
 @pytest.mark.parametrize("size", [700, 20_000, 50_000])
@@ -530,12 +753,15 @@ def test_several_choices_in_one_event(play):
         ("openai.responses", None, 11, "gpt-4.1"),
         ("anthropic.messages", "end_turn", 15, None),
         ("ollama", "stop", 282, "llama3.2"),
+        ("gemini", "STOP", 31, "gemini-2.5-flash"),
+        ("cohere", "COMPLETE", 9, None),
+        ("a2a", None, None, None),
     ],
 )
 def test_what_the_last_events_tell(play, name, finish, tokens, model):
     """Finish reason, tokens and model are read where the last events tell them."""
     sample = samples()[name]
-    s = play(sample.events, sample.protocol)
+    s = play(sample.events, sample.protocol, **sample.settings)
     assert (s.finish_reason, s.output_tokens, s.model) == (finish, tokens, model)
 
 
@@ -581,9 +807,9 @@ def test_a_declared_marker_in_ndjson(play):
 def test_a_declaration_wins_over_the_dialect(play, name):
     """An explicit declaration wins: the dialect's own marker neither suffices nor is it asked for."""
     sample = samples()[name]
-    s = play(sample.events, sample.protocol, declared=Declared("json", "never=1"))
+    s = play(sample.events, sample.protocol, **sample.settings, declared=Declared("json", "never=1"))
     assert (s.reason, s.dialect) == (Reason.MISSING_TERMINAL, Dialect.DECLARED)
-    s = play(sample.events[:2], sample.protocol, declared=Declared("none"))
+    s = play(sample.events[:2], sample.protocol, **sample.settings, declared=Declared("none"))
     assert (s.reason, s.terminal) == (Reason.COMPLETED, Terminal.NOT_REQUIRED)
 
 
@@ -663,5 +889,152 @@ def test_adversarial_keepalives_are_judged_in_linear_time(filler):
 
 
 def test_every_rule_is_sampled():
-    """Each dialect there is a rule for has a sample here."""
-    assert {rule.dialect for rule in RULES} == {sample.dialect for sample in samples().values()}
+    """Each dialect of text events that there is a rule for has a sample here."""
+    assert {rule.dialect for rule in RULES if rule.protocol in KEEPALIVES} == {
+        sample.dialect for sample in samples().values()
+    }
+
+
+def test_langgraph_may_leave_its_end_out(play):
+    """A LangGraph stream without its end was not checked, with it the end was seen; an error is one."""
+    events = samples()["langgraph"].events
+    s = play(events)
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.SEEN, Dialect.LANGGRAPH)
+    for kept in (2, 3, 4):
+        s = play(events[:kept])
+        assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.LANGGRAPH)
+    assert play([*events[:3], b"event: values\ndata: {"]).reason is Reason.MISSING_TERMINAL
+    assert play([*events[:3], sse({"error": "GraphRecursionError"}, "error")]).reason is Reason.IN_BAND_ERROR
+
+
+def test_a_langserve_stream_begins_with_metadata(play):
+    """Events named data alone, or after other metadata, are nobody's."""
+    run = sse({"run_id": "r"}, "metadata")
+    for body in ([sse({"a": 1}, "data")] * 3, [sse({"title": "x"}, "metadata"), sse({"a": 1}, "data")], [run]):
+        s = play(body)
+        assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.NONE)
+    assert play([run, sse({"x": 1}, "x"), sse({"a": 1}, "data")]).dialect is Dialect.LANGSERVE
+
+
+def test_vercel_needs_its_header(play):
+    """Without the header a UI message stream is nobody's; with it an empty one is truncated."""
+    s = play(samples()["vercel_ai"].events[:4])
+    assert (s.reason, s.dialect) == (Reason.COMPLETED, Dialect.NONE)
+    s = play([], announced=Dialect.VERCEL_AI)
+    assert (s.reason, s.terminal, s.dialect) == (Reason.MISSING_TERMINAL, Terminal.MISSING, Dialect.VERCEL_AI)
+    s = play([], announced=Dialect.VERCEL_AI, declared=Declared("none"))
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_REQUIRED, Dialect.NONE)
+
+
+@pytest.mark.parametrize("more", [[], [b"data: [DONE]\n\n"]])
+def test_vercel_abort(play, more):
+    """An abort part says that the consumer stopped the stream, though [DONE] follows."""
+    s = play([*samples()["vercel_ai"].events[:5], part("abort", reason="user"), *more], announced=Dialect.VERCEL_AI)
+    assert (s.outcome, s.reason, s.origin) == ("cancelled", Reason.CONSUMER_STOPPED, "client")
+
+
+def test_vercel_without_a_finish_part(play):
+    """[DONE] alone completes a stream of one's own parts."""
+    events = samples()["vercel_ai"].events
+    assert play([*events[:4], events[-1]], announced=Dialect.VERCEL_AI).reason is Reason.COMPLETED
+
+
+def test_an_error_is_an_answer_in_mcp(play):
+    """A JSON-RPC error completes the request it answers."""
+    error = rpc(id=1, error={"code": -32602, "message": "Unknown tool"})
+    for body in ([error], [*samples()["mcp"].events[:3], error], [b"id: 0\ndata: \n\n", error]):
+        s = play(body)
+        assert (s.result, s.reason, s.dialect) == (Result.OK, Reason.COMPLETED, Dialect.MCP)
+
+
+@pytest.mark.parametrize("name", ["mcp", "openai.chat"])
+def test_a_subscription_needs_no_marker(begin, name):
+    """A subscription (an MCP GET stream) has no end to miss, whoever's events it carries; a declared one has."""
+    for declared, reason in ((None, Reason.COMPLETED), (Declared("event", "bye"), Reason.MISSING_TERMINAL)):
+        stream = begin(kind=Kind.SUBSCRIPTION, declared=declared)
+        stream.headers(0.1, 200)
+        for event in samples()[name].events[:2]:
+            stream.chunk(0.2, event)
+        stream.eof(0.3)
+        s = summarise(stream, 0.3)
+        assert s.reason is reason
+        assert s.terminal is (Terminal.NOT_REQUIRED if declared is None else Terminal.MISSING)
+
+
+def test_an_a2a_message_is_a_whole_answer(play):
+    """An agent may answer with one message and no task, in both versions; a rejection is an error."""
+    message = {"messageId": "m", "parts": [{"kind": "text", "text": "hi"}], "role": "agent"}
+    for event in (
+        a2a(kind="message", **message),
+        sse({"jsonrpc": "2.0", "id": 1, "result": {"message": message | {"contextId": "c"}}}),
+    ):
+        s = play([event])
+        assert (s.reason, s.dialect) == (Reason.COMPLETED, Dialect.A2A)
+    assert play([samples()["a2a"].events[0], a2a_status("rejected", final=True)]).reason is Reason.IN_BAND_ERROR
+
+
+def test_runs_of_ag_ui_may_follow_one_another(play):
+    """A second run has to finish as well."""
+    events = samples()["ag_ui"].events
+    assert play([*events, *events]).reason is Reason.COMPLETED
+    assert play([*events, events[0]]).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "PROHIBITED_CONTENT", "SPII"])
+def test_what_gemini_refused(play, reason):
+    """An answer or a prompt that Gemini's filters stopped is complete and says so."""
+    blocked = sse({"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 4}})
+    for body in ([blocked], [sse(gemini("a")), sse(gemini("", reason))]):
+        s = play(body)
+        assert (s.reason, s.finish_reason, s.dialect) == (Reason.INCOMPLETE_DECLARED, reason, Dialect.GEMINI)
+
+
+def test_gemini_goes_on_after_an_early_finish(play):
+    """A candidate that goes on takes back what another one, or a translating gateway, said of the end."""
+    early, more = sse(gemini("", "STOP")), sse(gemini("b"))
+    assert play([early, more]).reason is Reason.MISSING_TERMINAL
+    assert play([early, more, early]).reason is Reason.COMPLETED
+
+
+ONLY_ERRORS = [
+    sse({"error": {"message": "quota", "type": "insufficient_quota", "code": None}}),
+    sse({"error": {"message": "stack " * 400, "type": "server_error"}}),
+    sse({"error": "overloaded"}),
+    sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error"),
+    sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    sse(b"Internal Server Error", "error"),
+]
+DATA_WITH_ERRORS = [
+    sse({"error": None, "n": 1}),
+    sse({"error": "timeout", "job": 5}),
+    sse({"n": 1, "error": {"message": "x"}}),
+    sse({"type": "error", "level": 3}),
+    sse({"n": 1}) + ONLY_ERRORS[0],
+    ONLY_ERRORS[0] + sse({"n": 1}),
+    sse({"n": 1}) * 4 + ONLY_ERRORS[0],
+    ONLY_ERRORS[0] * 3 + sse({"n": 1}) * 3,
+    b"data: [DONE]\n\n",
+]
+
+
+@pytest.mark.parametrize("body", ONLY_ERRORS)
+@pytest.mark.parametrize("more", [b"", b": bye\n\n", b"data: [DONE]\n\n"])
+def test_a_body_that_says_nothing_but_an_error(play, body, more):
+    """Whose error it is cannot be known, that it is one can: a body with no other event has failed."""
+    for chunks in ([body + more], [body[:9], body[9:] + more], [body, *([more] if more else [])]):
+        s = play(chunks)
+        assert (s.reason, s.terminal, s.dialect) == (Reason.IN_BAND_ERROR, Terminal.NOT_CHECKED, Dialect.NONE)
+    assert play([body], declared=Declared("none")).reason is Reason.COMPLETED
+
+
+@pytest.mark.parametrize("body", DATA_WITH_ERRORS)
+def test_errors_among_other_events_are_not_judged(play, body):
+    """Where no dialect is known, an error among other events, or a row of data that has one, proves nothing."""
+    s = play([body])
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.NONE)
+
+
+def test_an_ndjson_error_alone(play):
+    """So it is in NDJSON: a model server's only line may be its error."""
+    assert play([line({"error": "model not found"})], Protocol.NDJSON).reason is Reason.IN_BAND_ERROR
+    assert play([line({"error": "timeout", "job": 5})], Protocol.NDJSON).reason is Reason.COMPLETED

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from otel_streaming._dialects import recognise
 from otel_streaming._tail import HEAD, LIMIT, RAW, SHORT, Event, Tail, is_json
+from otel_streaming.semconv import Protocol
 
 BOUND = LIMIT + 2 * (HEAD + RAW) + SHORT + 2 * HEAD + 16
 """Bytes a tail may hold between two feeds: an open event, two last events with a short one, two chunks as they came."""
@@ -20,7 +21,7 @@ OLLAMA = b'{"model":"llama3.2","message":{"role":"assistant","content":"%s"},"do
 
 
 def tail(*, lines=False):
-    return Tail(partial(recognise, lines=lines), lines=lines)
+    return Tail(partial(recognise, protocol=Protocol.NDJSON if lines else Protocol.SSE), lines=lines)
 
 
 def held(result):

@@ -134,35 +134,36 @@ class JsonArray:
         """Return the elements that the bytes hold, cut where the bytes are."""
         text = self._string + chunk
         since = len(self._string)  # of an open string the beginning has been returned before
-        at, out, self._string = 0, [], b""
-        while at < len(text) and not (self._over is not None and self._depth == self._over):
-            outside = _OUTSIDE_BRACKETS.match(text, at)
-            at = outside.end() if outside else at  # it matches, if only nothing
-            mark = text[at : at + 1]
-            if mark == b'"':
-                backslashes = len(text) - len(text.rstrip(b"\\"))
-                self._string = b'"' + b"\\" * (backslashes % 2)
+        out, self._string = [], b""
+        for found in _TO_BRACKET.finditer(text):
+            if self._depth == self._over:
                 break
-            if mark in b"[{" and mark:
-                if self._over is None:  # an object in place of the array is taken for the array's only element
-                    self._over = self._depth = 0 if mark == b"[" else 1
-                self._depth += 1
-                since = at if self._depth == 2 else since
-            elif mark:
-                self._depth -= 1
-                out += self._closed(text[since : at + 1])
-            at += 1
+            if found[1] is not None:
+                self._string = b'"' + found[1]
+            before = self._depth
+            self._count(found[2])
+            if before < self._depth == 2:
+                since = found.start(2)
+            elif before > self._depth == 1:
+                out.append(text[since : found.end()].translate(None, b"\r\n") + b"\n")
+            if before > self._depth == self._over:
+                out.append(b"]\n")
         if self.partial and self._depth > 1:
             out.append(text[since:].translate(None, b"\r\n"))
         return b"".join(out)
 
-    def _closed(self, element: bytes) -> list[bytes]:
-        """Return the lines that a closing bracket brings, and the rest of the element before it."""
-        lines = [element.translate(None, b"\r\n") + b"\n"] if self._depth == 1 else []
-        return [*lines, b"]\n"] if self._depth == self._over else lines
+    def _count(self, bracket: bytes) -> None:
+        if bracket not in _OPENING:
+            self._depth -= len(bracket)
+            return
+        if self._over is None:  # an object in place of the array is taken for the array's only element
+            self._over = self._depth = 0 if bracket == b"[" else 1
+        self._depth += 1
 
 
-_OUTSIDE_BRACKETS = re.compile(rb'[^"\[\]{}]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"\[\]{}]*)*', re.DOTALL)
+_OPENING = {b"[", b"{"}
+_TO_BRACKET = re.compile(rb'[^"\[\]{}]*(?:"[^"\\]*(?:\\.[^"\\]*)*(?:"|(\\?)\Z)[^"\[\]{}]*)*([\[\]{}]|\Z)', re.DOTALL)
+"""Up to the next bracket that stands in no string; captures how an open string ends: half an escape, or nothing."""
 
 
 class Multipart:

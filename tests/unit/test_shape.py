@@ -3,8 +3,8 @@
 import pytest
 
 from otel_streaming._config import PREFIX, Settings, read_settings
-from otel_streaming._shape import kind_of, protocol_of, read_request, read_response, would_have_streamed
-from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Protocol
+from otel_streaming._shape import announced, kind_of, protocol_of, read_request, read_response, would_have_streamed
+from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol
 
 SSE = [(b"content-type", b"text/event-stream")]
 
@@ -178,3 +178,11 @@ def test_no_attempt():
     """Any other request was none; without a route nothing can have been learned."""
     assert would_have_streamed(request(), "/chat", Settings(), {"/other": "sse"}) is None
     assert would_have_streamed(request(), None, Settings(), {"": "sse"}) is None
+
+
+def test_announced_dialects():
+    """A header announces its dialect by its presence, whatever its case and value; other headers announce none."""
+    name = b"X-Vercel-AI-UI-Message-Stream"
+    assert announced([(b"content-type", b"text/event-stream"), (name, b"v1")]) is Dialect.VERCEL_AI
+    assert announced([(name.lower(), b"")]) is Dialect.VERCEL_AI
+    assert announced([(b"content-type", b"text/event-stream"), (b"x-vercel-id", b"v1")]) is None

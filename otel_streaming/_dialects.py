@@ -1,8 +1,10 @@
 """Dialects: whose events are inside a stream, and what their last events say. One row a dialect.
 
-Sources: the vendors' API references; WHATWG HTML 9.2 (SSE). Values are matched by key, tolerating white
-space; text inside JSON strings cannot match, since its quotes are escaped. Where users choose the keys of
-nested objects (tools' arguments and results, state), a rule asks for the place in the object as well.
+Sources: the vendors' API references; WHATWG HTML 9.2 (SSE); for Cohere its OpenAPI description (``message-end``
+may carry ``error``), for A2A the specifications 0.3 and 1.0 (which dropped ``final``), for MCP the streamable HTTP
+transport of 2025-06-18, for AG-UI, Vercel AI and LangServe what their encoders write. Values are matched by key,
+tolerating white space; text inside JSON strings cannot match, since its quotes are escaped. Where users choose the
+keys of nested objects (tools' arguments and results, state), a rule asks for the place in the object as well.
 """
 
 from __future__ import annotations

@@ -34,6 +34,14 @@ CASES = {
         ("ok", "completed", "after_terminal", "incomplete_declared"),
     ),
     "no terminal": (answer(*ANSWER[:3]), ("silent", "truncated", "mid_stream", "missing_terminal")),
+    "a dialect announced by a header": (
+        [
+            start(200, b"text/event-stream", (b"X-Vercel-AI-UI-Message-Stream", b"v1")),
+            body(b'data: {"type":"start"}\n\n'),
+            body(b"", more=False),
+        ],
+        ("silent", "truncated", "mid_stream", "missing_terminal"),
+    ),
     "in-band error": (
         answer(chat(0), b'data: {"error":{"message":"overloaded"}}\n\n', DONE),
         ("silent", "failed", "mid_stream", "in_band_error"),

@@ -84,7 +84,7 @@ class Rule:
 
 _CLOSED = re.compile(rb"\A\n\]\Z")
 _RUN_ID = rb'\Ametadata\n\s*\{\s*"run_id"\s*:.*\n'
-_RPC = rb'\n(?=.*"jsonrpc"\s*:\s*"2\.0")\s*\[?\s*\{'
+_RPC = rb'\n\s*(?:\[\s*)?\{(?=.*"jsonrpc"\s*:\s*"2\.0")'
 _ANSWER = _RPC + rb'(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"]*"|[\w.-]+)\s*,)*\s*"%s"\s*:'
 _A2A_ARTIFACT = re.compile(rb'"(?:kind"\s*:\s*"artifact-update"|artifactUpdate"\s*:)')
 _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was refused: there is no sentinel

@@ -1038,3 +1038,13 @@ def test_an_ndjson_error_alone(play):
     """So it is in NDJSON: a model server's only line may be its error."""
     assert play([line({"error": "model not found"})], Protocol.NDJSON).reason is Reason.IN_BAND_ERROR
     assert play([line({"error": "timeout", "job": 5})], Protocol.NDJSON).reason is Reason.COMPLETED
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.dialect.value)
+def test_adversarial_events_do_not_make_rules_backtrack(rule):
+    """No text of the length that is kept of events makes a rule's patterns backtrack: else this would take minutes."""
+    pieces = (b"\n", b" ", b"\n{", b'"id":1,', b'"contextId"', b'"candidates":[{', b'\n{"jsonrpc":"2.0",')
+    texts = [(b"x\n" + a * 300 + b * 300)[:1280] + b'"jsonrpc":"2.0"' for a in pieces for b in pieces]
+    for text in texts:
+        for pattern in (rule.sniff, rule.ends, rule.errors, rule.goes_on, rule.aborts, rule.finish):
+            assert not pattern.search(text) or pattern.search(text).end() <= len(text)

@@ -180,7 +180,12 @@ def _phase(stream: Stream, terminal: Terminal) -> Phase:
         return Phase.BEFORE_HEADERS
     if terminal is Terminal.SEEN:
         return Phase.AFTER_TERMINAL
-    return Phase.MID_STREAM if stream.chunks else Phase.BEFORE_FIRST_CHUNK
+    return Phase.MID_STREAM if _begun(stream) else Phase.BEFORE_FIRST_CHUNK
+
+
+def _begun(stream: Stream) -> bool:
+    """Tell whether there was progress; of a fixed body only its size is known."""
+    return bool(stream.chunks or (stream.size and not stream.keepalives))
 
 
 def _origin(stream: Stream, reason: Reason) -> Origin:
@@ -198,5 +203,5 @@ def _result(stream: Stream, reason: Reason, terminal: Terminal, ended_at: float)
         return Result.RECYCLED
     if outcome is Outcome.CANCELLED and stream.shape.kind is not Kind.SUBSCRIPTION:
         silent = ended_at - stream.idle_since > stream.threshold and stream.progress_at <= stream.idle_since
-        return Result.GAVE_UP if silent or not stream.chunks else Result.CANCELLED
+        return Result.GAVE_UP if silent or not _begun(stream) else Result.CANCELLED
     return _RESULT[outcome]

@@ -62,7 +62,9 @@ F = TypeVar("F", bound="Callable[..., Any]")
 class Peer(typing.Protocol):
     """What a server knows of its client."""
 
-    disconnected: bool
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection has been lost."""
 
 
 class _UnknownPeer:
@@ -150,7 +152,7 @@ class Watch:
     forwarded = False  # whether what reaches the outer hook was counted by the inner one
     answered = 0  # the status of the response, 0 before its headers
     wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
-    peer: Peer
+    peer: Peer = UNKNOWN_PEER
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
     parent: Span | None = None
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
@@ -158,6 +160,7 @@ class Watch:
     _left_at: float | None = None
     _length = 0  # of a fixed body
     _due = 0  # what of it is still to come
+    _closed = False  # whether its final message was seen
 
     def __init__(self, engine: Engine, scope: Any, template: Callable[[Any], str | None]) -> None:
         """Watch the exchange of an ASGI ``scope``; ``template`` tells its route where no framework's hook does."""
@@ -242,6 +245,7 @@ class Watch:
         stream = self.stream
         if stream is None:
             self._due = 0 if body is None else self._due - len(body)
+            self._closed = True
             return
         now = self.clock()
         if body:
@@ -270,6 +274,7 @@ class Watch:
     @harmless
     def broke(self, exception: BaseException) -> None:
         """An exception leaves the innermost hook."""
+        self._look()
         stream = self.stream
         if stream is None or stream.headers_at is None or _in_background(exception):
             return
@@ -281,6 +286,8 @@ class Watch:
         """The application has returned, or raised, at the outermost hook: the verdict is due."""
         if exception is not None:
             self.broke(exception)
+        else:
+            self._look()
         if not self.answered:
             self._attempt(None if self._left_at is not None else _status_of(exception))
             self.answered = -1  # what is sent after this is too late
@@ -291,6 +298,14 @@ class Watch:
                 self._end(stream)
         self.stream = self._attempted = None
         self._scope = self.parent = self._context = None  # they lead back to the scope, which holds us
+
+    def _look(self) -> None:
+        """Ask the server for the reader once more: it may have gone in a silence, unknown to the application.
+
+        A server that drains may have closed the connection itself.
+        """
+        if self._left_at is None and self.peer.disconnected and not self._engine.registry.draining:
+            self.left()
 
     # -- how it is done -------------------------------------------------------------------------------------
 
@@ -393,7 +408,10 @@ class Watch:
         now = self.clock()
         stream.headers(now, self.answered)
         stream.size = self._length - self._due
-        if self._left_at is not None:
+        if self._closed:  # a server may refuse that message, or say that the reader has gone
+            stream.eof(now)
+            stream.failed(now, _NO_FINAL)
+        elif self._left_at is not None:
             stream.left(self._left_at)
         elif exception is not None:
             stream.failed(now, cause_of(exception))

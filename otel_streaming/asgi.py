@@ -13,12 +13,11 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._watch import UNKNOWN_PEER, Watch, engine
+from otel_streaming._peers import peer_of
+from otel_streaming._watch import Watch, engine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
-
-    from otel_streaming._watch import Peer
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -33,7 +32,7 @@ KEY = "otel_streaming"
 
 _START, _BODY = "http.response.start", "http.response.body"
 _ENDING = {_BODY, "http.response.pathsend", "http.response.zerocopysend"}
-_HOLD = 1.0
+HOLD = 1.0
 """Seconds for which lifespan.shutdown may be held back, and for which a flush may last."""
 _POLL = 0.005
 
@@ -63,7 +62,7 @@ class StreamingMiddleware:
             await self.app(scope, receive, send)
             return
         watch.wire_done = False
-        watch.peer = _peer(send)
+        watch.peer = peer_of(receive, send)
         try:
             await self.app(scope, _listening(watch, receive), _forwarding(watch, send))
         except BaseException as exception:
@@ -99,16 +98,6 @@ def hooked_router(original: Router, template: Template) -> Router:
             raise
 
     return entered
-
-
-def _peer(send: Send) -> Peer:
-    """Return what the server knows of its client, which stands behind its ``send``.
-
-    uvicorn's request cycle: ``disconnected`` is set when the connection is lost, in silence too, and stays False
-    after a normal end.
-    """
-    cycle: Any = getattr(send, "__self__", None)
-    return cycle if hasattr(cycle, "disconnected") else UNKNOWN_PEER
 
 
 def _route_below_no_mount(scope: Scope) -> str | None:
@@ -273,7 +262,7 @@ async def _until(done: Callable[[], bool]) -> None:
     sleep = asyncio.sleep
     if "trio" in sys.modules and asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
         sleep = sys.modules["trio"].sleep
-    for _ in range(int(_HOLD / _POLL)):
+    for _ in range(int(HOLD / _POLL)):
         if done():
             return
         await sleep(_POLL)

@@ -1,18 +1,89 @@
-"""Servers: where each one's application comes in, and what its objects tell of connection and draining."""
+"""Servers: where each one's application comes in, and when it drains.
+
+What their objects tell of the connection is in ``_peers``.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
 
+from wrapt import ObjectProxy
+
 from otel_streaming._watch import engine
-from otel_streaming.asgi import StreamingMiddleware, flush
+from otel_streaming.asgi import HOLD, StreamingMiddleware, flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
     from otel_streaming._patches import Patches
+
+
+def _serves(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the coroutine function that serves from start to end: nothing drains yet, and at the end all is flushed.
+
+    Where the application has a lifespan, that has flushed by then.
+    """
+
+    @functools.wraps(original)
+    async def serving(*args: Any, **kwargs: Any) -> Any:
+        _drain(yes=False)
+        try:
+            return await original(*args, **kwargs)
+        finally:
+            await flush()
+
+    return serving
+
+
+def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the function at whose end no event loop runs any more."""
+
+    @functools.wraps(original)
+    def serving(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        finally:
+            engine().telemetry.flush().wait(HOLD)
+
+    return serving
+
+
+def _drains(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the function that a server calls, or gives to call, when it is told to stop."""
+
+    @functools.wraps(original)
+    def draining(*args: Any, **kwargs: Any) -> Any:
+        _drain(yes=True)
+        return original(*args, **kwargs)
+
+    return draining
+
+
+def _drain(*, yes: bool) -> None:
+    engine().registry.draining = yes
+
+
+def _takes_application(position: int) -> Callable[..., Any]:
+    """Return what wraps the application in a call: the argument called ``application``, or at ``position``."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def takes(*args: Any, **kwargs: Any) -> Any:
+            for name in _APPLICATION & kwargs.keys():
+                kwargs[name] = StreamingMiddleware(kwargs[name])
+            if len(args) > position:
+                args = (*args[:position], StreamingMiddleware(args[position]), *args[position + 1 :])
+            return original(*args, **kwargs)
+
+        return takes
+
+    return wrapper
+
+
+_APPLICATION = {"app", "application", "callback", "callable"}
+"""What servers call that argument."""
 
 
 def uvicorn_config(module: ModuleType, patches: Patches) -> None:
@@ -36,23 +107,15 @@ def uvicorn_server(module: ModuleType, patches: Patches) -> None:
     def starts(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         async def startup(*args: Any, **kwargs: Any) -> Any:
-            engine().registry.draining = False
+            _drain(yes=False)
             return await original(*args, **kwargs)
 
         return startup
 
-    def signalled(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def handle_exit(*args: Any, **kwargs: Any) -> Any:
-            engine().registry.draining = True
-            return original(*args, **kwargs)
-
-        return handle_exit
-
     def stops(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         async def shutdown(*args: Any, **kwargs: Any) -> Any:
-            engine().registry.draining = True
+            _drain(yes=True)
             try:
                 return await original(*args, **kwargs)
             finally:
@@ -61,12 +124,91 @@ def uvicorn_server(module: ModuleType, patches: Patches) -> None:
         return shutdown
 
     patches.wrap(module.Server, "startup", starts)
-    patches.wrap(module.Server, "handle_exit", signalled)
+    patches.wrap(module.Server, "handle_exit", _drains)
     patches.wrap(module.Server, "shutdown", stops)
+
+
+def hypercorn_application(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that hypercorn serves, loaded or handed over."""
+    patches.wrap(module.ASGIWrapper, "__init__", _takes_application(1))
+
+
+def hypercorn_run(module: ModuleType, patches: Patches) -> None:
+    """Learn from hypercorn, on asyncio or trio, that it drains: told to, or past its request limit."""
+
+    def shuts_down(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def raise_shutdown(shutdown_event: Callable[..., Any]) -> Any:
+            async def told() -> None:
+                await shutdown_event()
+                _drain(yes=True)
+
+            return await original(told)
+
+        return raise_shutdown
+
+    patches.wrap(module, "raise_shutdown", shuts_down)
+    patches.wrap(module, "worker_serve", _serves)
+
+
+def granian_asgi(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that granian serves; its lifespan comes by a door of its own."""
+    patches.wrap(module, "_callback_wrapper", _takes_application(0))
+    patches.wrap(module.LifespanProtocol, "__init__", _takes_application(1))
+
+
+def granian_signals(module: ModuleType, patches: Patches) -> None:
+    """Learn from granian's worker that it drains: by the signal handler that it gives to the loop."""
+
+    class Loop(ObjectProxy):  # type: ignore[type-arg]
+        def add_signal_handler(self, number: int, handler: Callable[..., Any], *args: Any) -> None:
+            self.__wrapped__.add_signal_handler(number, _drains(handler), *args)
+
+    def sets(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def set_loop_signals(loop: Any) -> Any:
+            return original(Loop(loop))
+
+        return set_loop_signals
+
+    patches.wrap(module, "set_loop_signals", sets)
+
+
+def daphne_server(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that daphne serves, which has no lifespan; stopping, it kills what is open."""
+    patches.wrap(module.Server, "__init__", _takes_application(1))
+    patches.wrap(module.Server, "kill_all_applications", _drains)
+    patches.wrap(module.Server, "run", _flushes_at_its_end)
+
+
+def gunicorn_asgi(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that gunicorn's own ASGI worker loads, and learn that it drains."""
+
+    def load(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def load_wsgi(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(worker, *args, **kwargs)
+            worker.asgi = StreamingMiddleware(worker.asgi)
+            return result
+
+        return load_wsgi
+
+    patches.wrap(module.ASGIWorker, "load_wsgi", load)
+    patches.wrap(module.ASGIWorker, "handle_exit_signal", _drains)
+    patches.wrap(module.ASGIWorker, "handle_quit_signal", _drains)
+    patches.wrap(module.ASGIWorker, "_shutdown", _drains)  # past its request limit
+    patches.wrap(module.ASGIWorker, "_cleanup", _flushes_at_its_end)  # where streams are cancelled
 
 
 HOOKS = {
     "uvicorn.config": uvicorn_config,
     "uvicorn.server": uvicorn_server,
+    "hypercorn.app_wrappers": hypercorn_application,
+    "hypercorn.asyncio.run": hypercorn_run,
+    "hypercorn.trio.run": hypercorn_run,
+    "granian.asgi": granian_asgi,
+    "granian._signals": granian_signals,
+    "daphne.server": daphne_server,
+    "gunicorn.workers.gasgi": gunicorn_asgi,
 }
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -276,8 +276,24 @@ def test_fixed_body_that_comes_short(both, captured):
     assert captured == []
     run(both(script(head, body(b"12345"), ValueError("x"))))
     assert [(verdict(s), str(s.shape.protocol), s.size) for s in captured] == [
-        (("silent", "failed", "before_first_chunk", "producer_error"), "fixed", 5)
+        (("silent", "failed", "mid_stream", "producer_error"), "fixed", 5)
     ]
+
+
+def test_fixed_body_closed_too_early(both, captured):
+    """A final message before the length is reached says it all, whatever the server makes of it."""
+
+    class Refusing(Connection):
+        async def send(self, message):
+            await super().send(message)
+            if not message.get("more_body", True):
+                raise RuntimeError("shorter than Content-Length")
+
+    head = start(200, b"application/octet-stream", (b"content-length", b"10"))
+    steps = [head, body(b"12345"), body(b"", more=False)]
+    run(both(script(*steps)))
+    asyncio.run(Refusing().run(both(script(*steps)), http_scope()))
+    assert [verdict(s) for s in captured] == [("silent", "truncated", "mid_stream", "incomplete_response")] * 2
 
 
 def test_excluded():

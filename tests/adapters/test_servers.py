@@ -1,0 +1,205 @@
+"""Servers: what is read from their objects, how their entries are wrapped, when they drain; on doubles of them.
+
+The real ones are in tests/conformance.
+"""
+
+import asyncio
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from driver import Connection, body, chat, http_scope, start
+
+from otel_streaming import StreamingMiddleware, servers
+from otel_streaming._patches import Patches
+from otel_streaming._peers import peer_of
+
+
+class Objects:
+    """What stands behind ``receive`` and ``send`` in each server that knows its client."""
+
+    def __init__(self):
+        self.closed = self._closed = False
+        self.connections = {"protocol": {"connected": 1.0}}
+
+    async def receive(self):
+        raise AssertionError
+
+    async def send(self, message):
+        raise AssertionError
+
+    async def handle_reply(self, protocol, message):
+        raise AssertionError
+
+    send.__module__ = "hypercorn.protocol.http_stream"
+    handle_reply.__module__ = "daphne.server"
+
+    def gunicorn_send(self):
+        async def send(message):
+            raise AssertionError
+
+        send.__module__ = "gunicorn.asgi.protocol"
+        return send
+
+    def leave(self):
+        self.closed = self._closed = True
+        self.connections["protocol"]["disconnected"] = 2.0
+
+
+async def closure():
+    raise AssertionError
+
+
+PEERS = {
+    "hypercorn": lambda objects: (objects.receive, objects.send),
+    "daphne": lambda objects: (closure, partial(objects.handle_reply, "protocol")),
+    "gunicorn": lambda objects: (objects.receive, objects.gunicorn_send()),
+}
+
+
+@pytest.mark.parametrize("server", PEERS)
+def test_what_a_server_knows(server):
+    """A lost connection is seen in the server's own object."""
+    objects = Objects()
+    peer = peer_of(*PEERS[server](objects))
+    assert not peer.disconnected
+    objects.leave()
+    assert peer.disconnected
+
+
+def test_what_a_server_does_not_know():
+    """Objects of another version, closures of another protocol, and strangers tell nothing."""
+    objects = Objects()
+    del objects.closed
+    gone = partial(objects.handle_reply, "another")
+    for receive, send in (
+        (objects.receive, objects.send),
+        (closure, objects.gunicorn_send()),
+        (closure, gone),
+        (closure, closure),
+        (closure, print),
+    ):
+        assert not peer_of(receive, send).disconnected
+
+
+@pytest.mark.parametrize(("draining", "reason"), [(False, "client_disconnect"), (True, "server_shutdown")])
+def test_a_reader_gone_in_a_silence(draining, reason, hooks, captured):
+    """A cancellation is looked into: the server may know of a reader who left, unless it drains itself."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(chat(0)))
+        connection.disconnected = True
+        captured.engine.registry.draining = draining
+        raise asyncio.CancelledError
+
+    async def main():
+        await connection.run(hooks(app), http_scope())
+
+    connection = Connection()
+    asyncio.run(main())
+    assert [str(s.reason) for s in captured] == [reason]
+
+
+@pytest.fixture
+def apply():
+    """Apply a hook to a double of a server's module."""
+    patches = Patches()
+    yield lambda hook, **names: [module := SimpleNamespace(**names), hook(module, patches)][0]
+    patches.undo()
+
+
+async def app(scope, receive, send):
+    raise AssertionError
+
+
+def test_the_application_is_wrapped(apply):
+    """However a server takes the application, by position or by name, it gets ours around it."""
+
+    def double():
+        class Takes:
+            def __init__(self, app=None, application=None):
+                self.got = app or application
+
+            run = kill_all_applications = None
+
+        return Takes
+
+    for hook, name in ((servers.hypercorn_application, "ASGIWrapper"), (servers.daphne_server, "Server")):
+        apply(hook, **{name: (takes := double())})
+        for made in (takes(app), takes(app=app), takes(application=app)):
+            assert isinstance(made.got, StreamingMiddleware)
+            assert made.got.app is app
+    module = apply(
+        servers.granian_asgi, _callback_wrapper=lambda callback, scope_opts: callback, LifespanProtocol=double()
+    )
+    assert module._callback_wrapper(app, {}).app is app
+
+
+def test_hypercorn_drains(apply, captured):
+    """hypercorn drains once its shutdown event has come, not when waiting for it is cancelled; then all is flushed."""
+    states, registry = [], captured.engine.registry
+
+    async def raise_shutdown(shutdown_event):
+        await shutdown_event()
+
+    async def worker_serve():
+        states.append(registry.draining)
+        waiting = asyncio.ensure_future(module.raise_shutdown(asyncio.Event().wait))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        states.append(registry.draining)
+        await module.raise_shutdown(partial(asyncio.sleep, 0))
+        states.append(registry.draining)
+
+    registry.draining = True
+    module = apply(servers.hypercorn_run, raise_shutdown=raise_shutdown, worker_serve=worker_serve)
+    asyncio.run(module.worker_serve())
+    assert states == [False, False, True]
+
+
+def test_granian_drains(apply, captured):
+    """granian's worker drains when the signal handler runs that it gave to the loop."""
+    handlers, told = {}, []
+    loop = SimpleNamespace(add_signal_handler=lambda number, handler, *args: handlers.update({number: (handler, args)}))
+
+    def set_loop_signals(loop):
+        loop.add_signal_handler(15, lambda *args: told.append(args), 15, None)
+        return "event"
+
+    module = apply(servers.granian_signals, set_loop_signals=set_loop_signals)
+    assert module.set_loop_signals(loop) == "event"
+    assert not captured.engine.registry.draining
+    handler, args = handlers[15]
+    handler(*args)
+    assert captured.engine.registry.draining
+    assert told == [(15, None)]
+
+
+def test_gunicorns_worker_drains(apply, captured):
+    """gunicorn's own ASGI worker drains by signal and by its request limit, and flushes when it has cleaned up."""
+    called = []
+
+    class ASGIWorker:
+        def load_wsgi(self):
+            self.asgi = app
+
+        def handle_exit_signal(self):
+            called.append("exit")
+
+        def _cleanup(self):
+            called.append("cleanup")
+
+        handle_quit_signal = _shutdown = handle_exit_signal
+
+    apply(servers.gunicorn_asgi, ASGIWorker=ASGIWorker)
+    worker = ASGIWorker()
+    worker.load_wsgi()
+    assert worker.asgi.app is app
+    for name in ("handle_exit_signal", "handle_quit_signal", "_shutdown"):
+        captured.engine.registry.draining = False
+        getattr(worker, name)()
+        assert captured.engine.registry.draining
+    worker._cleanup()
+    assert called == ["exit"] * 3 + ["cleanup"]

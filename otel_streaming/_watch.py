@@ -189,6 +189,11 @@ class Watch:
         return True
 
     @harmless
+    def routed(self, template: str) -> None:
+        """A framework that leaves no trace of it in the scope has chosen a route."""
+        self._template = lambda _: template
+
+    @harmless
     def descend(self, scope: Any, template: str) -> None:
         """A mount passes the request on to the application below it; the scope's root path says how deep it is."""
         if self.answered or not self._ours(scope):

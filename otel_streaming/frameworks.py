@@ -1,7 +1,8 @@
 """Frameworks: where each one's router comes in, and how it tells the route.
 
 The router is the innermost place that every response passes: plain bytes before compression, the producer's
-own exception, the server span as current span.
+own exception, the server span as current span. Where a framework keeps an exception to itself, or has chosen the
+route outside the scope, the place where it does so is hooked besides.
 """
 
 from __future__ import annotations
@@ -38,6 +39,124 @@ def starlette_routing(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Mount, "handle", descend)
 
 
+def litestar_route(module: ModuleType, patches: Patches) -> None:
+    """Hook the end of Litestar's routes, below their middleware and exception handlers."""
+    patches.wrap(module.HTTPRoute, "handle", lambda original: hooked_router(original, _litestar_template))
+
+
+def quart_asgi(module: ModuleType, patches: Patches) -> None:
+    """Hook Quart's connection, which lies below what wraps ``app.asgi_app``; it swallows a producer's time-out."""
+
+    def call(original: Callable[..., Any]) -> Callable[..., Any]:
+        def router(connection: Any, _: Any, receive: Any, send: Any) -> Any:
+            return original(connection, receive, send)
+
+        hooked = hooked_router(router, _untold)
+
+        @functools.wraps(original)
+        async def called(connection: Any, receive: Any, send: Any) -> None:
+            await hooked(connection, connection.scope, receive, send)
+
+        return called
+
+    patches.wrap(module.ASGIHTTPConnection, "__call__", call)
+    patches.wrap(
+        module.ASGIHTTPConnection,
+        "_send_response",
+        lambda original: _breaks(original, lambda connection, *_: connection.scope.get(KEY)),
+    )
+
+
+def quart_context(module: ModuleType, patches: Patches) -> None:
+    """Learn the route that Quart has matched."""
+
+    def match(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def match_request(context: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(context, *args, **kwargs)
+            request = context.request_websocket
+            watch = _watch_of(request)
+            rule = getattr(getattr(request, "url_rule", None), "rule", None)
+            if watch is not None and isinstance(rule, str):
+                watch.routed(rule)
+            return result
+
+        return match_request
+
+    patches.wrap(module._BaseRequestWebsocketContext, "match_request", match)  # noqa: SLF001 - where it is defined
+
+
+def django_base(module: ModuleType, patches: Patches) -> None:
+    """Learn the route that Django has resolved."""
+
+    def resolve(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def resolve_request(handler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            match = original(handler, request, *args, **kwargs)
+            watch, route = _watch_of(request), getattr(match, "route", None)
+            if watch is not None and isinstance(route, str):
+                watch.routed(route if route.startswith(("/", "^")) else f"/{route}")
+            return match
+
+        return resolve_request
+
+    patches.wrap(module.BaseHandler, "resolve_request", resolve)
+
+
+def django_asgi(module: ModuleType, patches: Patches) -> None:
+    """Hook Django's ASGI handler; its middleware works on the iterator, so its bytes are those after compression.
+
+    It swallows a cancellation of the view's task.
+    """
+
+    def answer(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def run_get_response(handler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            response = await original(handler, request, *args, **kwargs)
+            setattr(response, KEY, _watch_of(request))
+            return response
+
+        return run_get_response
+
+    patches.wrap(module.ASGIHandler, "handle", lambda original: hooked_router(original, _untold))
+    patches.wrap(module.ASGIHandler, "run_get_response", answer)
+    patches.wrap(
+        module.ASGIHandler,
+        "send_response",
+        lambda original: _breaks(original, lambda _, response, *__: getattr(response, KEY, None)),
+    )
+
+
+def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Report an exception that a framework keeps from its caller."""
+
+    @functools.wraps(original)
+    async def sending(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await original(*args, **kwargs)
+        except BaseException as exception:
+            watch = watch_of(*args)
+            if watch is not None:
+                watch.broke(exception)
+            raise
+
+    return sending
+
+
+def _watch_of(request: Any) -> Any:
+    """Return the watch over a request that keeps its ASGI scope, None over others."""
+    return (getattr(request, "scope", None) or {}).get(KEY)
+
+
+def _untold(_: Any) -> None:
+    """Tell no route: it comes by ``routed``."""
+
+
+def _litestar_template(scope: Any) -> str | None:
+    template = scope.get("path_template")
+    return template if isinstance(template, str) else None
+
+
 def _template(scope: Any, mount: type) -> str | None:
     """Return the template of the chosen route, below all mounts; None if none was chosen."""
     route = scope.get("route")
@@ -50,5 +169,10 @@ def _template(scope: Any, mount: type) -> str | None:
 
 HOOKS = {
     "starlette.routing": starlette_routing,
+    "litestar.routes.http": litestar_route,
+    "quart.asgi": quart_asgi,
+    "quart.ctx": quart_context,
+    "django.core.handlers.base": django_base,
+    "django.core.handlers.asgi": django_asgi,
 }
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -1,0 +1,105 @@
+"""Frameworks beside Starlette: the inner hook of each, its route's template, and what it keeps to itself."""
+
+import asyncio
+
+import pytest
+from driver import ANSWER, Connection, chat, http_scope
+
+from otel_streaming import StreamingMiddleware
+from otel_streaming._patches import Patches
+from otel_streaming.frameworks import HOOKS
+
+
+async def produce(ending):
+    for chunk in ANSWER if ending == "healthy" else [chat(0)]:
+        yield chunk
+    if ending == "raises":
+        raise ValueError("by the path's wish")
+    if ending == "times-out":
+        raise TimeoutError
+    if ending == "cancels":
+        raise asyncio.CancelledError
+
+
+def litestar():
+    from litestar import Litestar, Router, get
+    from litestar.response import Stream
+
+    @get("/{ending:str}")
+    async def stream(ending: str) -> Stream:
+        return Stream(produce(ending), media_type="text/event-stream")
+
+    return Litestar([Router("/v1", route_handlers=[stream])], openapi_config=None, logging_config=None)
+
+
+def quart():
+    from quart import Blueprint, Quart
+
+    app, blueprint = Quart(__name__), Blueprint("v1", __name__, url_prefix="/v1")
+
+    @blueprint.route("/<ending>")
+    async def stream(ending):
+        return produce(ending), 200, {"content-type": "text/event-stream"}
+
+    app.register_blueprint(blueprint)
+    return app
+
+
+def django():
+    import django
+    from django.conf import settings
+    from django.http import StreamingHttpResponse
+    from django.urls import include, path
+
+    async def stream(request, ending):
+        return StreamingHttpResponse(produce(ending), content_type="text/event-stream")
+
+    urls = type("urls", (), {"urlpatterns": [path("v1/", include([path("<str:ending>", stream)]))]})
+    if not settings.configured:
+        settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)  # noqa: S106
+        django.setup()
+    from django.core.handlers.asgi import ASGIHandler
+
+    return ASGIHandler()
+
+
+TEMPLATES = {litestar: "/v1/{ending}", quart: "/v1/<ending>", django: "/v1/<str:ending>"}
+
+
+@pytest.fixture(params=TEMPLATES, ids=lambda framework: framework.__name__)
+def framework(request):
+    """Each framework, hooked while it is imported or after."""
+    patches = Patches()
+    patches.apply(HOOKS)
+    yield request.param
+    patches.undo()
+
+
+def run(app, path):
+    async def main():
+        return await Connection().run(app, http_scope(path, "GET"))
+
+    return asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Django leaves a request's body open
+@pytest.mark.parametrize("outer", [StreamingMiddleware, lambda app: app], ids=["both", "inner"])
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        ("healthy", "completed"),
+        ("raises", "producer_error"),
+        ("times-out", "deadline_exceeded"),
+        ("cancels", "server_cancelled"),
+        ("short", "missing_terminal"),
+    ],
+)
+def test_endings_and_routes(framework, outer, ending, reason, captured):
+    """Each ending is told by its own name, whatever the framework makes of it, on the template of its route."""
+    if (framework, ending) == (litestar, "cancels"):
+        reason = "incomplete_response"  # anyio's task group takes its child's cancellation for its own
+    connection = run(outer(framework()), f"/v1/{ending}")
+    assert connection.bodies[0] == chat(0)
+    assert [(str(s.reason), s.shape.route) for s in captured] == [(reason, TEMPLATES[framework])]
+    assert captured.engine.registry.open_count == 0

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint dashboards docs bench clean
+.PHONY: help demo test lint dashboards docs bench conformance clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ docs: $(READY)  ## generate the reference pages in docs/
 
 bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
 	$(BIN)/python -m bench
+
+conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (10 minutes)
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 clean:  ## remove the virtual environment (the cache of built binaries stays)
 	rm -rf .venv

@@ -1,0 +1,84 @@
+"""What the services answer: the path's last part is the cause that is to end the stream."""
+
+import asyncio
+import time
+
+STREAM = "text/event-stream"
+SHORT = {"content-length": "1000"}
+BIG = " " * 262_144
+
+
+def event(n, finish=None, padding=""):
+    reason = "null" if finish is None else f'"{finish}"'
+    return (
+        f'data: {{"id":"c","object":"chat.completion.chunk","model":"m","choices":[{{"index":0,'
+        f'"delta":{{"content":"word {n}{padding}"}},"finish_reason":{reason}}}]}}\n\n'
+    ).encode()
+
+
+DONE = b"data: [DONE]\n\n"
+WHOLE = [event(0), event(1), event(2, "stop"), DONE]
+CUT = [event(0), event(1), event(2)]
+LONG = [step for n in range(100) for step in (event(n), 0.02)]
+
+STEPS = {
+    "healthy": WHOLE,
+    "fin": [*LONG, event(100, "stop"), DONE],
+    "read": [*LONG, event(100, "stop"), DONE],
+    "rst": [*LONG, event(100, "stop"), DONE],
+    "unread": [*(step for n in range(60) for step in (event(n, None, BIG), 0.03)), event(60, "stop"), DONE],
+    "before_headers": [0.05, *WHOLE],
+    "stall": [*CUT, 1.5, event(3, "stop"), DONE],
+    "after_terminal": [*WHOLE, 0.6],
+    "raise_first": [0.05, ValueError("by the path's wish")],
+    "raise_later": [*CUT, 0.05, ValueError("by the path's wish")],
+    "timeout": [*CUT, 0.05, TimeoutError],
+    "cancelled": [*CUT, 1.0],
+    "missing_terminal": CUT,
+    "in_band_error": [event(0), b'data: {"error":{"message":"overloaded"}}\n\n'],
+    "blank": [],
+    "no_final": CUT,
+    "short": [b"x" * 400],
+    "http10": WHOLE,
+    "head": WHOLE,
+    "status_500": WHOLE,
+    "drained": [*(step for n in range(10) for step in (event(n), 0.05)), event(10, "stop"), DONE],
+    "sigterm": [*LONG * 5, event(100, "stop"), DONE],
+}
+
+
+def head_of(cause):
+    """Return status, media type and further headers."""
+    if cause == "short":
+        return 200, "application/octet-stream", SHORT
+    return (500 if cause == "status_500" else 200), STREAM, {}
+
+
+async def before_headers(cause):
+    """Run in the task that answers the request."""
+    if cause == "before_headers":
+        await asyncio.sleep(0.6)
+    if cause == "cancelled":
+        asyncio.get_running_loop().call_later(0.3, asyncio.current_task().cancel)
+
+
+async def produce(cause):
+    for step in STEPS[cause]:
+        if isinstance(step, float):
+            await asyncio.sleep(step)
+        elif step is TimeoutError:
+            await asyncio.wait_for(asyncio.sleep(10), 0.05)
+        elif isinstance(step, Exception):
+            raise step
+        else:
+            yield step
+
+
+def produce_in_thread(cause):
+    for step in STEPS[cause]:
+        if isinstance(step, float):
+            time.sleep(step)
+        elif step is TimeoutError or isinstance(step, Exception):
+            raise step
+        else:
+            yield step

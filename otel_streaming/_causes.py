@@ -70,15 +70,29 @@ def cause_of(exception: BaseException) -> Cause:
     return next((cause for cause in causes if cause is not _CANCELLED), _CANCELLED)
 
 
+_DISGUISE = "starlette.ClientDisconnect"
+"""What Starlette, from ASGI 2.4 on, makes of every OSError, a producer's time-out and its lost upstream included.
+
+A ``send`` that raised has been seen as it did, before this.
+"""
+
+
 def _cause(exception: BaseException) -> Cause:
     for cls in type(exception).__mro__:
-        cause = _BY_NAME.get(f"{cls.__module__.partition('.')[0]}.{cls.__name__}")
+        cause = _BY_NAME.get(_name(cls))
         if cause is not None:
             return cause
     return _PRODUCER
 
 
+def _name(cls: type) -> str:
+    return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
+
+
 def _members(exception: BaseException, depth: int = 0) -> list[BaseException]:
+    disguised = exception.__context__
+    if disguised is not None and _name(type(exception)) == _DISGUISE:
+        return [disguised]
     inner = getattr(exception, "exceptions", None)
     if not isinstance(inner, tuple) or depth > 3:
         return [exception]

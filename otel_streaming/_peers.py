@@ -32,8 +32,8 @@ class _Closed(_Behind):
     disconnected: Any = property(attrgetter("it.closed"))
 
 
-class _BodyReceiver(_Behind):
-    """Gunicorn's own ASGI worker, HTTP/1."""
+class _Protocol(_Behind):
+    """The protocol of gunicorn's own ASGI worker, HTTP/1; its body receiver also says so of a cancelled receive."""
 
     disconnected: Any = property(attrgetter("it._closed"))
 
@@ -49,7 +49,7 @@ class _Details(_Behind):
 
 _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
     "hypercorn.protocol.http_stream": lambda _, send: _Closed(send.__self__),
-    "gunicorn.asgi.protocol": lambda receive, _: _BodyReceiver(receive.__self__),  # HTTP/2: ``send`` raises
+    "gunicorn.asgi.protocol": lambda receive, _: _Protocol(receive.__self__.protocol),  # HTTP/2: ``send`` raises
     "daphne.server": lambda _, send: _Details(send.func.__self__.connections[send.args[0]]),
 }
 """By the module of the function behind ``send``."""

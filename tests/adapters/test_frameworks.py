@@ -1,6 +1,7 @@
 """Frameworks beside Starlette: the inner hook of each, its route's template, and what it keeps to itself."""
 
 import asyncio
+import gc
 
 import pytest
 from driver import ANSWER, Connection, chat, http_scope
@@ -103,3 +104,4 @@ def test_endings_and_routes(framework, outer, ending, reason, captured):
     assert connection.bodies[0] == chat(0)
     assert [(str(s.reason), s.shape.route) for s in captured] == [(reason, TEMPLATES[framework])]
     assert captured.engine.registry.open_count == 0
+    gc.collect()  # what they leave open is theirs, and no later test's

@@ -9,7 +9,8 @@ import sys
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor
 
 def loaded():
-    return sorted({name.split(".")[0] for name in sys.modules} & {"uvicorn", "starlette", "fastapi"})
+    hosts = {"uvicorn", "hypercorn", "granian", "daphne", "gunicorn", "starlette", "fastapi", "litestar", "quart"}
+    return sorted({name.split(".")[0] for name in sys.modules} & {*hosts, "django"})
 
 instrumentor = ASGIStreamingInstrumentor()
 instrumentor.instrument()
@@ -17,13 +18,33 @@ instrumentor.uninstrument()
 instrumentor.instrument()
 assert loaded() == [], loaded()
 
-import starlette.routing, uvicorn.config, uvicorn.server
+import starlette.routing, uvicorn.config, uvicorn.server, hypercorn.app_wrappers, hypercorn.asyncio.run
+import granian.asgi, granian._signals, daphne.server, gunicorn.workers.gasgi
+import litestar.routes.http, quart.asgi, quart.ctx, django.core.handlers.asgi, django.core.handlers.base
 places = [
     (starlette.routing.Router, "__call__"),
     (starlette.routing.Mount, "handle"),
     (uvicorn.config.Config, "load"),
     (uvicorn.server.Server, "handle_exit"),
     (uvicorn.server.Server, "shutdown"),
+    (hypercorn.app_wrappers.ASGIWrapper, "__init__"),
+    (hypercorn.asyncio.run, "raise_shutdown"),
+    (hypercorn.asyncio.run, "worker_serve"),
+    (granian.asgi, "_callback_wrapper"),
+    (granian.asgi.LifespanProtocol, "__init__"),
+    (granian._signals, "set_loop_signals"),
+    (daphne.server.Server, "__init__"),
+    (daphne.server.Server, "kill_all_applications"),
+    (daphne.server.Server, "run"),
+    (gunicorn.workers.gasgi.ASGIWorker, "load_wsgi"),
+    (gunicorn.workers.gasgi.ASGIWorker, "_shutdown"),
+    (litestar.routes.http.HTTPRoute, "handle"),
+    (quart.asgi.ASGIHTTPConnection, "__call__"),
+    (quart.asgi.ASGIHTTPConnection, "_send_response"),
+    (quart.ctx._BaseRequestWebsocketContext, "match_request"),
+    (django.core.handlers.base.BaseHandler, "resolve_request"),
+    (django.core.handlers.asgi.ASGIHandler, "handle"),
+    (django.core.handlers.asgi.ASGIHandler, "send_response"),
 ]
 hooked = [getattr(owner, name) for owner, name in places]
 assert all(hasattr(function, "__wrapped__") for function in hooked), hooked

@@ -20,6 +20,7 @@ class Objects:
 
     def __init__(self):
         self.closed = self._closed = False
+        self.protocol = self
         self.connections = {"protocol": {"connected": 1.0}}
 
     async def receive(self):

@@ -46,16 +46,16 @@ DIFFERENT = [
         "started without ended: granian kills its worker (SIGKILL) when the limit runs out; nothing runs any more",
     ),
     (
+        *("uvicorn-* gunicorn-uvicorn", "sse-starlette", ["drained", "sigterm"], "silent/server_shutdown/mid_stream"),
+        "sse-starlette ends its streams itself when it finds uvicorn stopping",
+    ),
+    (
         *("gunicorn-*", "*", ["sigterm"], "-"),
         "started without ended: gunicorn kills its worker (SIGKILL) when the limit runs out; nothing runs any more",
     ),
     (
         *("daphne", "*", ["drained"], "silent/server_shutdown/mid_stream"),
         "daphne waits for nobody: it cancels all applications at once",
-    ),
-    (
-        *("uvicorn-*", "sse-starlette", ["drained"], "silent/server_shutdown/mid_stream"),
-        "sse-starlette ends its streams itself when it finds uvicorn stopping",
     ),
     (
         *(

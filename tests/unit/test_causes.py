@@ -100,6 +100,15 @@ def test_task_groups_are_opened():
     assert cause_of(caught.value) == (Reason.CONNECTION_LOST, Origin.UPSTREAM)
 
 
+def test_a_clients_departure_in_disguise():
+    """Starlette turns every OSError into a departure of the client, a producer's own time-out included."""
+    departure = named("starlette.requests.ClientDisconnect")
+    assert cause_of(departure()).reason is Reason.PRODUCER_ERROR
+    disguised = departure()
+    disguised.__context__ = TimeoutError()
+    assert cause_of(disguised).reason is Reason.DEADLINE_EXCEEDED
+
+
 def test_groups_without_end_are_not_followed():
     """A group nested deeper than any real one is the producer's error, found in bounded time."""
     group = ValueError("leaf")

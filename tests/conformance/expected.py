@@ -87,6 +87,15 @@ DIFFERENT = [
 """Servers, frameworks, causes, cell, why; the first match counts."""
 
 
+ROUTES = {"raw": None, "quart": "/s/<cause>", "django": "/s/<str:cause>", "django-sync": "/s/<str:cause>"}
+"""The template of the route, of all others that of Starlette."""
+
+
+def route(framework):
+    """Return what ``http.route`` is to say."""
+    return ROUTES.get(framework, "/s/{cause}")
+
+
 def _among(name, patterns):
     return any(fnmatch(name, pattern) for pattern in patterns.split())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stack import Process, free_ports
 from tests.conformance.clients import Client, Client2
-from tests.conformance.expected import expected
+from tests.conformance.expected import expected, route
 from tests.conformance.sink import Sink
 
 BIN = Path(sys.executable).parent
@@ -103,6 +103,8 @@ def wrong(row):
         due, _ = expected(row.server, row.framework, cause)
         if said != due:
             found.append(f"{cause} says {said}, not {due}")
+    if row.routes - {route(row.framework)}:
+        found.append(f"routes are {row.routes}")
     reported = sum(said != "-" for said in row.cells.values())
     missing = sum(said == "-" and cause != "head" for cause, said in row.cells.items())
     if (row.started, row.ended) != (reported + missing, reported):

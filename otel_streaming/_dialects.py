@@ -2,7 +2,8 @@
 
 Sources: the vendors' API references; WHATWG HTML 9.2 (SSE); for Cohere its OpenAPI description (``message-end``
 may carry ``error``), for A2A the specifications 0.3 and 1.0 (which dropped ``final``), for MCP the streamable HTTP
-transport of 2025-06-18, for AG-UI, Vercel AI and LangServe what their encoders write. Values are matched by key,
+transport of 2025-06-18, for AG-UI, Vercel AI and LangServe what their encoders write. (Not looked up again but
+known: LangServe, LangGraph, Vercel AI, AG-UI, MCP and Bedrock.) Values are matched by key,
 tolerating white space; text inside JSON strings cannot match, since its quotes are escaped. Where users choose the
 keys of nested objects (tools' arguments and results, state), a rule asks for the place in the object as well.
 """

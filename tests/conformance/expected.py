@@ -79,7 +79,7 @@ DIFFERENT = [
         "granian's objects know nothing of the client, and Django sends without a pause in which it would listen",
     ),
     ("hypercorn-h2 daphne", "django-sync", ["unread"], _WHOLE, "no backpressure: the server accepted it all at once"),
-    ("*", "django-sync", ["fin", "rst", "stall"], _WHOLE, _BLOCKED),
+    ("*", "django-sync", ["stall"], _WHOLE, _BLOCKED),
     ("*", "django-sync", ["raise_later"], "silent/producer_error/before_first_chunk", _NO_CHUNK),
     ("*", "django-sync", ["timeout"], "silent/deadline_exceeded/before_first_chunk", _NO_CHUNK),
     ("*", "django-sync", ["cancelled"], "silent/server_cancelled/before_first_chunk", _NO_CHUNK),

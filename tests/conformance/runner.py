@@ -91,6 +91,8 @@ def impossible(server, framework, cause):
         return framework != "raw"
     if cause == "head":
         return framework in {"fastapi-sse", "litestar"}
+    if framework == "django-sync" and cause in {"fin", "rst"}:  # sent at once, there is no middle
+        return True
     if cause == "status_500":
         return framework == "fastapi-sse"
     return cause == "short" and framework in {"fastapi-sse", "sse-starlette"}

@@ -224,7 +224,7 @@ def _holding(receive: Receive) -> Receive:
         registry = engine().registry
         registry.draining = message["type"] == "lifespan.shutdown"
         if registry.draining:
-            await _until(lambda: not registry.open_count)
+            await all_ended()
         return message
 
     return holding
@@ -239,6 +239,12 @@ def _flushing(send: Send) -> Send:
         await send(message)
 
     return flushing
+
+
+async def all_ended() -> None:
+    """Wait until no stream is open, for no longer than a hold may last."""
+    registry = engine().registry
+    await _until(lambda: not registry.open_count)
 
 
 async def flush() -> None:

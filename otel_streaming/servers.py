@@ -5,13 +5,14 @@ What their objects tell of the connection is in ``_peers``.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
 from wrapt import ObjectProxy
 
 from otel_streaming._watch import engine
-from otel_streaming.asgi import HOLD, StreamingMiddleware, flush
+from otel_streaming.asgi import HOLD, StreamingMiddleware, all_ended, flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,9 +176,22 @@ def granian_signals(module: ModuleType, patches: Patches) -> None:
 
 
 def daphne_server(module: ModuleType, patches: Patches) -> None:
-    """Wrap the application that daphne serves, which has no lifespan; stopping, it kills what is open."""
+    """Wrap the application that daphne serves, which has no lifespan; stopping, it kills what is open.
+
+    It waits for the first of the killed only: its stop is held back for the others as a lifespan's is.
+    """
+
+    def kills(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def kill_all_applications(*args: Any, **kwargs: Any) -> Any:
+            _drain(yes=True)
+            killed = original(*args, **kwargs)
+            return killed.addCallback(lambda _: module.defer.Deferred.fromFuture(asyncio.ensure_future(all_ended())))
+
+        return kill_all_applications
+
     patches.wrap(module.Server, "__init__", _takes_application(1))
-    patches.wrap(module.Server, "kill_all_applications", _drains)
+    patches.wrap(module.Server, "kill_all_applications", kills)
     patches.wrap(module.Server, "run", _flushes_at_its_end)
 
 

@@ -54,6 +54,10 @@ DIFFERENT = [
         "started without ended: gunicorn kills its worker (SIGKILL) when the limit runs out; nothing runs any more",
     ),
     (
+        *("daphne", "django-sync", ["drained"], "recycled/server_shutdown/before_first_chunk"),
+        "daphne cancels all applications at once, before Django has sent the first chunk: no dialect was seen",
+    ),
+    (
         *("daphne", "*", ["drained"], "silent/server_shutdown/mid_stream"),
         "daphne waits for nobody: it cancels all applications at once",
     ),

@@ -26,8 +26,8 @@ SERVERS = {
     "hypercorn-h2": "hypercorn service:app --bind 127.0.0.1:{port} --graceful-timeout 1",
     "granian": "granian --interface asgi service:app --port {port} --workers-kill-timeout 1",
     "daphne": "daphne service:app --port {port} --application-close-timeout 2",
-    "gunicorn-uvicorn": "gunicorn service:app -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} --graceful-timeout 1",
-    "gunicorn-asgi": "gunicorn service:app -k asgi -b 127.0.0.1:{port} --graceful-timeout 1",
+    "gunicorn-uvicorn": "gunicorn service:app -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} --graceful-timeout 2",
+    "gunicorn-asgi": "gunicorn service:app -k asgi -b 127.0.0.1:{port} --graceful-timeout 2",
 }
 FRAMEWORKS = [
     *("raw", "starlette", "starlette-sync", "starlette-base", "fastapi", "fastapi-sse", "sse-starlette"),

@@ -61,14 +61,14 @@ def peer_of(receive: Any, send: Any) -> Peer:
     uvicorn's request cycle says it in our words: ``disconnected`` is set when the connection is lost, in silence
     too, and stays False after a normal end.
     """
-    behind: Any = getattr(send, "__self__", None)
-    if hasattr(behind, "disconnected"):
-        cycle: Peer = behind
-        return cycle
-    find = _PEERS.get(getattr(getattr(send, "func", send), "__module__", None) or "")
     try:
-        peer = UNKNOWN_PEER if find is None else find(receive, send)
-        _ = peer.disconnected
-    except (AttributeError, KeyError, IndexError):  # another version's, or another protocol's
+        find = _PEERS.get(getattr(getattr(send, "func", send), "__module__", None) or "", _itself)
+        peer = find(receive, send)
+        return peer if type(peer.disconnected) is bool else UNKNOWN_PEER
+    except Exception:  # noqa: BLE001 - another version's, another protocol's, another server's
         return UNKNOWN_PEER
+
+
+def _itself(_: Any, send: Any) -> Peer:
+    peer: Peer = send.__self__
     return peer

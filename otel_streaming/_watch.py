@@ -263,7 +263,7 @@ class Watch:
     @harmless
     def left(self) -> None:
         """The reader has gone."""
-        if self._left_at is None:
+        if self._left_at is None and not self.wire_done:  # after the final message it means nothing
             self._left_at = self.clock()
             if self.stream is not None:
                 self.stream.left(self._left_at)
@@ -455,11 +455,12 @@ def _where() -> str:
     return (kind.__name__ if kind else "unknown") + place
 
 
+_HTTP_EXCEPTIONS = {"starlette.exceptions", "litestar.exceptions.http_exceptions"}
+
+
 def _status_of(exception: BaseException | None) -> int:
-    """Return the status that an exception becomes outside the router: only Starlette's own says another than 500."""
-    ours = any(
-        c.__module__ == "starlette.exceptions" and c.__name__ == "HTTPException" for c in type(exception).__mro__
-    )
+    """Return the status that an exception becomes outside the router: only frameworks' own say another than 500."""
+    ours = any(c.__module__ in _HTTP_EXCEPTIONS and c.__name__ == "HTTPException" for c in type(exception).__mro__)
     return exception.status_code if ours else 500  # type: ignore[union-attr]
 
 

@@ -7,6 +7,7 @@ route outside the scope, the place where it does so is hooked besides.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ def django_asgi(module: ModuleType, patches: Patches) -> None:
         @functools.wraps(original)
         async def run_get_response(handler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             response = await original(handler, request, *args, **kwargs)
-            setattr(response, KEY, _watch_of(request))
+            with contextlib.suppress(Exception):  # whatever a view has put in its place
+                setattr(response, KEY, _watch_of(request))
             return response
 
         return run_get_response
@@ -144,8 +146,9 @@ def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Calla
 
 
 def _watch_of(request: Any) -> Any:
-    """Return the watch over a request that keeps its ASGI scope, None over others."""
-    return (getattr(request, "scope", None) or {}).get(KEY)
+    """Return the watch over a request that keeps its ASGI scope, None over others (a scope may be anything else)."""
+    scope = getattr(request, "scope", None)
+    return scope.get(KEY) if isinstance(scope, dict) else None
 
 
 def _untold(_: Any) -> None:

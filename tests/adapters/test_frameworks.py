@@ -105,3 +105,34 @@ def test_endings_and_routes(framework, outer, ending, reason, captured):
     assert [(str(s.reason), s.shape.route) for s in captured] == [(reason, TEMPLATES[framework])]
     assert captured.engine.registry.open_count == 0
     gc.collect()  # what they leave open is theirs, and no later test's
+
+
+def test_a_request_with_a_scope_of_its_own():
+    """What an application calls ``scope`` on its request is its own affair."""
+    from otel_streaming.frameworks import _watch_of
+
+    class Request:
+        scope = "openid profile"
+
+    assert _watch_of(Request()) is None
+
+
+@pytest.mark.parametrize("disconnected", [asyncio.Event(), lambda: True, 1, None])
+def test_not_every_attribute_of_that_name_is_a_servers(disconnected, captured):
+    """Only a plain truth value behind ``send`` is taken for a server's knowledge; a property may raise."""
+    from otel_streaming._peers import peer_of
+    from otel_streaming._watch import UNKNOWN_PEER
+
+    class Behind:
+        async def send(self, message):
+            pass
+
+    class Raising(Behind):
+        @property
+        def disconnected(self):
+            raise RuntimeError
+
+    behind = Behind()
+    behind.disconnected = disconnected
+    assert peer_of(None, behind.send) is UNKNOWN_PEER
+    assert peer_of(None, Raising().send) is UNKNOWN_PEER

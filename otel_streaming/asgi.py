@@ -153,6 +153,8 @@ def _forwarding(watch: Watch, send: Send) -> Send:
 
 def _to_the_wire(watch: Watch, message: Message) -> None:
     if message["type"] in _ENDING:
+        if watch.peer.disconnected:  # after the final message it means nothing
+            watch.left()
         watch.wire_done = not message.get("more_body")
     elif watch.forwarded and message["type"] == _START:
         watch.rewire(message["status"])

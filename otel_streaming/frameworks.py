@@ -137,9 +137,10 @@ def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Calla
         try:
             return await original(*args, **kwargs)
         except BaseException as exception:
-            watch = watch_of(*args)
-            if watch is not None:
-                watch.broke(exception)
+            with contextlib.suppress(Exception):  # called in a way we do not know
+                watch = watch_of(*args)
+                if watch is not None:
+                    watch.broke(exception)
             raise
 
     return sending

@@ -496,3 +496,22 @@ def test_the_route_without_a_hook(captured):
     """By hand, without auto-instrumentation, the route is what Starlette's router left in the scope."""
     run(Starlette(routes=[Route("/v1/{what}", streams(*ANSWER))]))
     assert [s.shape.route for s in captured] == ["/v1/{what}"]
+
+
+def test_a_client_gone_in_the_last_silence(hooks, captured):
+    """Gone between the last chunk and the final message, and only the server's object knows it."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(chat(0)))
+        connection.disconnected = True
+        await send(body(b"", more=False))
+
+    connection = Connection(leave_after=99, door="flag")
+    connection.send = Connection.send.__get__(connection)
+
+    async def main():
+        await connection.run(hooks(app))
+
+    asyncio.run(main())
+    assert verdicts(captured) == [("cancelled", "client_disconnect")]

@@ -175,15 +175,17 @@ async def _causes(process, port, client, traces, sink):
     await _ready(process, port)
     at_last = {"drained", "sigterm"}
     await asyncio.gather(*(_act(client, port, c, t) for c, t in traces.items() if c not in at_last))
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 20
     due = {trace for cause, trace in traces.items() if cause not in {*at_last, "head"}}
     while time.monotonic() < deadline and not due <= sink.spans.keys():  # noqa: ASYNC110 - nothing tells of a span
         await asyncio.sleep(0.05)
     if at_last & traces.keys():
-        stopping = [asyncio.ensure_future(_act(client, port, c, traces[c])) for c in at_last & traces.keys()]
-        await asyncio.sleep(0.3)
+        names = sorted(at_last & traces.keys())
+        stopping = await asyncio.gather(*(_ask(client, port, name, traces[name]) for name in names))
+        await asyncio.gather(*(one.until(b"data:") for one in stopping))
         process.signal(signal.SIGTERM)
-        await asyncio.wait(stopping, timeout=5)
+        leaving = [asyncio.ensure_future(_leave(one, CAUSES[name])) for one, name in zip(stopping, names, strict=True)]
+        await asyncio.wait(leaving, timeout=5)
         try:
             await asyncio.to_thread(process.wait, 8)
         except StackError:  # daphne waits for ever for anyio's worker threads, without us as well
@@ -206,9 +208,16 @@ async def _ready(process, port):
 
 
 async def _act(kind, port, name, trace):
+    await _leave(await _ask(kind, port, name, trace), CAUSES.get(name) or Cause("read to the end"))
+
+
+async def _ask(kind, port, name, trace):
     cause = CAUSES.get(name) or Cause("read to the end")
     headers = {"host": "localhost", "accept": "text/event-stream", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    client = await kind.ask(port, f"/s/{name}", headers, cause.method, cause.version)
+    return await kind.ask(port, f"/s/{name}", headers, cause.method, cause.version)
+
+
+async def _leave(client, cause):
     await client.until(cause.marker)
     await asyncio.sleep(cause.wait)
     await client.leave(reset=cause.reset)

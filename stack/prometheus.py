@@ -99,11 +99,6 @@ class Prometheus:
             for one in found["exemplars"]
         ]
 
-    def rules(self) -> list[dict[str, Any]]:
-        """Return the groups of rules with the state of their alerts, as the API gives them."""
-        found: list[dict[str, Any]] = self._call("rules", get=True)["groups"]
-        return found
-
     def _call(self, path: str, *, get: bool = False, match: str | None = None, **more: float | str | None) -> Any:
         parameters = {"match[]": match, **more}
         query = urllib.parse.urlencode({name: value for name, value in parameters.items() if value is not None})

@@ -271,11 +271,11 @@ def test_a_method_of_its_own(captured):
     assert captured[0].method == "_OTHER"
 
 
-def test_an_answer_thrown_away_by_a_middleware(captured):
-    """A stream that a middleware replaced by a refusal reached nobody: its end is unknown."""
+def thrown_away(first, instead):
+    """An application whose middleware swallows what its router ``first`` answers, and sends ``instead``."""
 
     async def call(_, scope, receive, send):
-        await script(*answer(*ANSWER))(scope, receive, send)
+        await first(scope, receive, send)
 
     router = partial(hooked_router(call, lambda scope: None), None)
 
@@ -284,8 +284,15 @@ def test_an_answer_thrown_away_by_a_middleware(captured):
             pass
 
         await router(scope, receive, swallow)
-        await PlainTextResponse("no", 403)(scope, receive, send)
+        await instead(scope, receive, send)
 
+    return app
+
+
+def test_an_answer_thrown_away_by_a_middleware(captured):
+    """A stream that a middleware replaced by a refusal reached nobody: its end is unknown."""
+
+    app = thrown_away(script(*answer(*ANSWER)), PlainTextResponse("no", 403))
     run(app)
     assert captured == []
     assert [str(ended.outcome) for ended in captured.engine.registry.ended()] == ["unknown"]
@@ -465,18 +472,8 @@ def test_a_page_for_a_reader_who_has_gone(captured):
 def test_a_fixed_answer_replaced_by_an_error(captured):
     """What is still due of an answer that a middleware threw away is due to nobody."""
 
-    async def call(_, scope, receive, send):
-        await send(start(200, b"text/plain", (b"content-length", b"10")))
-
-    router = partial(hooked_router(call, lambda scope: None), None)
-
-    async def app(scope, receive, send):
-        async def swallow(message):
-            pass
-
-        await router(scope, receive, swallow)
-        await PlainTextResponse("no", 500)(scope, receive, send)
-
+    head = start(200, b"text/plain", (b"content-length", b"10"))
+    app = thrown_away(script(head), PlainTextResponse("no", 500))
     run(app)
     assert captured == []
 

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint dashboards docs bench conformance clean
+.PHONY: help demo test fuzz lint dashboards docs bench conformance clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,11 +25,16 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## everything: ruff, mypy, unit tests, end-to-end tests with the real collector and Prometheus
+test: lint  ## everything: ruff, mypy, unit tests (every branch of the pure modules), end-to-end tests with the real collector and Prometheus
 	$(BIN)/python -m stack.binaries
 	$(BIN)/python -m dashboards --check
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage report
+	$(BIN)/pytest --ignore=tests/unit $(ARGS)
+
+fuzz: $(READY)  ## the short fuzzing of the tests, long: spoilt bodies in any cuts, at most 30 minutes (ARGS=pytest options)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} timeout 1800 $(BIN)/pytest tests/unit/test_fuzz.py $(ARGS)
 
 dashboards: $(READY)  ## generate dashboards/out
 	$(BIN)/python -m dashboards

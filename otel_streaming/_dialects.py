@@ -1,9 +1,10 @@
 """Dialects: whose events are inside a stream, and what their last events say. One row a dialect.
 
 Sources: the vendors' API references; WHATWG HTML 9.2 (SSE); for Cohere its OpenAPI description (``message-end``
-may carry ``error``), for A2A the specifications 0.3 and 1.0 (which dropped ``final``), for MCP the streamable HTTP
-transport of 2025-06-18, for AG-UI, Vercel AI and LangServe what their encoders write. (Not looked up again but
-known: LangServe, LangGraph, Vercel AI, AG-UI, MCP and Bedrock.) Values are matched by key,
+may carry ``error``), for A2A the specifications 0.3 and 1.0 (which dropped ``final``), for MCP the specifications
+2025-11-25 and 2026-07-28 and its Python SDK 2.3, and what is written by langserve 0.3.3 (``api_handler``), langgraphjs'
+API server (``runs``: no ``end`` at all), ai 6.0 (``uiMessageChunkSchema``), ag-ui-protocol 1.0 and, for Bedrock, the
+service model and ``eventstream`` of botocore 1.44. Values are matched by key,
 tolerating white space; text inside JSON strings cannot match, since its quotes are escaped. Where users choose the
 keys of nested objects (tools' arguments and results, state), a rule asks for the place in the object as well.
 """
@@ -31,7 +32,7 @@ def _value(key: str, values: str) -> Pattern:
 
 def _first(key: str, values: str, more: str = "") -> Pattern:
     """Match the same as the first key of an event's object, and ``more`` after it."""
-    return re.compile(rf'\n\s*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
+    return re.compile(rf'\n[ \t]*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
 
 
 _NEVER = re.compile(rb"(?!)")
@@ -47,6 +48,7 @@ _MODEL = _value("model(?:Version)?", r"[^\"\\]{1,128}")
 _STOPPED_EARLY = {
     *("length", "content_filter", "max_tokens", "max_output_tokens", "model_context_window_exceeded", "refusal"),
     *("content-filter", "content_filtered", "guardrail_intervened"),  # Vercel; Bedrock
+    *("malformed_model_output", "malformed_tool_use"),  # Bedrock
     *("safety", "recitation", "language", "blocklist", "prohibited_content", "spii", "image_safety"),  # Gemini
 }
 """Finish reasons, in lower case, by which a producer says that it stopped early."""
@@ -85,9 +87,28 @@ class Rule:
 
 _CLOSED = re.compile(rb"\A\n\]\Z")
 _RUN_ID = rb'\Ametadata\n\s*\{\s*"run_id"\s*:.*\n'
-_RPC = rb'\n\s*(?:\[\s*)?\{(?=.*"jsonrpc"\s*:\s*"2\.0")'
+_RPC = rb'\n[ \t]*(?:\[\s*)?\{(?=.*"jsonrpc"\s*:\s*"2\.0")'
 _ANSWER = _RPC + rb'(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"]*"|[\w.-]+)\s*,)*\s*"%s"\s*:'
 _A2A_ARTIFACT = re.compile(rb'"(?:kind"\s*:\s*"artifact-update"|artifactUpdate"\s*:)')
+_MCP = Rule(  # streamable HTTP: requests and notifications, then the answer; an error is an answer
+    Dialect.MCP,
+    sniff=re.compile(
+        _RPC
+        + rb'.*"method"\s*:\s*"(?:(?:notifications|sampling|elicitation|roots|tasks)/|ping")|'
+        + _ANSWER % b"(?:result|error)",
+        re.DOTALL,
+    ),
+    ends=re.compile(_ANSWER % b"(?:result|error)", re.DOTALL),
+)
+_MCP_OPEN = re.compile(
+    rb'\A(?:\n\n|endpoint\n).*"jsonrpc"\s*:|' + _RPC + rb'.*"method"\s*:\s*"notifications/subscriptions/acknowledged"',
+    re.DOTALL,
+)
+"""An MCP stream that may close unanswered.
+
+After an empty event with an id the client asks again (2025-11-25); subscriptions/listen acknowledges first
+(2026-07-28); an ``endpoint`` comes first in the old transport.
+"""
 _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was refused: there is no sentinel
     Dialect.GEMINI,
     sniff=re.compile(
@@ -115,7 +136,7 @@ RULES: tuple[Rule, ...] = (
         Dialect.OPENAI_RESPONSES,
         sniff=_value("type", r"response\.(?:created|queued|in_progress)"),
         ends=_value("type", r"response\.(?:completed|incomplete)"),
-        errors=re.compile(rb'\Aerror\n|\n\s*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
+        errors=re.compile(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
         aborts=_value("type", r"response\.cancelled"),
         incomplete=_value("type", r"response\.incomplete"),
         tells=True,
@@ -124,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         Dialect.ANTHROPIC_MESSAGES,
         sniff=_value("type", "message_start"),
         ends=_value("type", "message_stop"),
-        errors=re.compile(rb'\n\s*\{\s*"type"\s*:\s*"error"'),
+        errors=_first("type", "error"),
         finish=_value("stop_reason", r"\w{1,64}"),
         tells=True,
     ),
@@ -161,13 +182,19 @@ RULES: tuple[Rule, ...] = (
         Dialect.VERCEL_AI,
         sniff=_NEVER,  # a response header announces it
         ends=re.compile(rb"\n\[DONE\]\Z|" + _first("type", "finish").pattern),
-        errors=_first("type", "error"),
+        errors=re.compile(
+            _first("type", "error").pattern
+            + b"|"
+            + _first("type", "finish", r'\s*,\s*"finishReason"\s*:\s*"error"').pattern
+        ),
         aborts=_first("type", "abort"),
         finish=_first("type", "finish", r'\s*,.*"finishReason"\s*:\s*"([\w-]{1,64})"'),
     ),
-    Rule(
+    Rule(  # its log and its events come without metadata
         Dialect.LANGSERVE,
-        sniff=re.compile(_RUN_ID + rb"data\n", re.DOTALL),
+        sniff=re.compile(
+            _RUN_ID + rb'data\n|\Adata\n\s*\{\s*"(?:ops"\s*:\s*\[\s*\{\s*"op"|event"\s*:\s*"on_\w+_start")', re.DOTALL
+        ),
         ends=re.compile(rb"\Aend\n"),
         errors=re.compile(rb"\Aerror\n"),
     ),
@@ -203,20 +230,15 @@ RULES: tuple[Rule, ...] = (
             re.DOTALL,
         ),
     ),
-    Rule(  # streamable HTTP: requests and notifications, then the answer; an error is an answer
-        Dialect.MCP,
-        sniff=re.compile(
-            _RPC + rb'.*"method"\s*:\s*"(?:notifications|sampling|elicitation|roots)/|' + _ANSWER % b"(?:result|error)",
-            re.DOTALL,
-        ),
-        ends=re.compile(_ANSWER % b"(?:result|error)", re.DOTALL),
-    ),
+    replace(_MCP, sniff=_MCP_OPEN, optional=True),
+    _MCP,
     Rule(  # runs may follow one another
         Dialect.AG_UI,
         sniff=_first("type", "RUN_STARTED"),
         ends=_first("type", "RUN_FINISHED"),
         goes_on=_first("type", "RUN_STARTED"),
         errors=_first("type", "RUN_ERROR"),
+        aborts=_first("type", "RUN_FINISHED", r'.*"outcome"\s*:\s*\{\s*"type"\s*:\s*"cancelled"'),
     ),
 )
 

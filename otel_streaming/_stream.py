@@ -249,7 +249,7 @@ class Stream:
     def marker_due(self) -> bool:
         """Tell whether a terminal marker has to come."""
         rule = self.rule()
-        if rule is None or rule.optional:
+        if rule is None or rule.optional or (self._tail is not None and self._tail.lost):
             return False
         return self.shape.kind is not Kind.SUBSCRIPTION or rule.dialect is Dialect.DECLARED
 

@@ -123,6 +123,7 @@ class Tail(Generic[Found]):
 
     __slots__ = ("_before", "_delimiter", "_recognise", "ends", "examined", "found", "groups", "open")
     fault = None  # of the framing: text has none
+    lost = False
 
     def __init__(self, recognise: Callable[[bytes], Found | None], *, lines: bool = False) -> None:
         self._recognise = recognise

@@ -650,6 +650,13 @@ def test_others_that_stopped_early(play, name):
 LONG = "Ein \u00fcberlanger Satz. " * 2300
 LONG_EVENTS = {
     "openai.chat": sse(chat({"content": LONG})),
+    "azure": sse(chat({"content": LONG})),
+    "openai.responses": sse(response("output_text.delta", 5, delta=LONG), "response.output_text.delta"),
+    "anthropic.messages": sse(
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": LONG}},
+        "content_block_delta",
+    ),
+    "ollama": line({"model": "llama3.2", "response": LONG, "done": False}),
     "gemini": sse(gemini(LONG)),
     "cohere": cohere("content-delta", index=0, delta={"message": {"content": {"text": LONG}}}),
     "vercel_ai": part("tool-output-available", toolCallId="c", output={"text": LONG}),
@@ -677,9 +684,10 @@ def test_events_of_50_kb(play, name):
     body = [*sample.events[: sample.complete_after - 1], LONG_EVENTS[name]]
     ways = [body, [b"".join(body)[i : i + 1000] for i in range(0, len(b"".join(body)), 1000)]]
     for way in ways:
-        s = play(way, **sample.settings)
+        s = play(way, sample.protocol, **sample.settings)
         assert (s.reason, s.dialect) == (Reason.MISSING_TERMINAL, sample.dialect)
-        assert play([*way, *sample.events[sample.complete_after - 1 :]], **sample.settings).reason is Reason.COMPLETED
+        s = play([*way, *sample.events[sample.complete_after - 1 :]], sample.protocol, **sample.settings)
+        assert s.reason is Reason.COMPLETED
 
 
 @pytest.mark.parametrize("name", LONG_ENDS)
@@ -1048,3 +1056,99 @@ def test_adversarial_events_do_not_make_rules_backtrack(rule):
     for text in texts:
         for pattern in (rule.sniff, rule.ends, rule.errors, rule.goes_on, rule.aborts, rule.finish):
             assert not pattern.search(text) or pattern.search(text).end() <= len(text)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"id: 7\ndata: \n\n",
+        b"id: 7\nretry: 500\ndata:\n\n",
+        b"event: endpoint\ndata: /messages?session=1\n\n",
+        rpc(method="notifications/subscriptions/acknowledged", params={"notifications": {}}),
+    ],
+)
+def test_mcp_streams_that_may_close_unanswered(play, first):
+    """Primed for another connection, subscribed, or of the old transport, an MCP stream may close without an answer."""
+    notified = rpc(method="notifications/progress", params={"progress": 1})
+    s = play([first, notified])
+    assert (s.reason, s.terminal, s.dialect) == (Reason.COMPLETED, Terminal.NOT_CHECKED, Dialect.MCP)
+    assert play([first, notified, rpc(id=1, result={})]).terminal is Terminal.SEEN
+    assert play([first, notified, b"data: {"]).reason is Reason.MISSING_TERMINAL
+    assert play([notified]).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        sse({"ops": [{"op": "replace", "path": "", "value": {"id": "r", "streamed_output": []}}]}, "data"),
+        sse({"event": "on_chain_start", "data": {"input": "x"}, "name": "chain", "run_id": "r"}, "data"),
+    ],
+)
+def test_logs_and_events_of_langserve(play, first):
+    """LangServe's other two endpoints send no metadata, but end as the first does."""
+    assert play([first, b"event: end\n\n"]).terminal is Terminal.SEEN
+    s = play([first])
+    assert (s.reason, s.dialect) == (Reason.MISSING_TERMINAL, Dialect.LANGSERVE)
+
+
+def test_a_cancelled_run_of_ag_ui(play):
+    """A run that whoever was running it stopped was stopped by its consumer; one that waits for an answer ended."""
+    events = samples()["ag_ui"].events[:-1]
+    finished = {"threadId": "t1", "runId": "r1"}
+    s = play([*events, part("RUN_FINISHED", **finished, outcome={"type": "cancelled"})])
+    assert (s.outcome, s.reason) == ("cancelled", Reason.CONSUMER_STOPPED)
+    waits = {"type": "interrupt", "interrupts": [{"id": "i", "reason": "x"}]}
+    assert play([*events, part("RUN_FINISHED", **finished, outcome=waits)]).reason is Reason.COMPLETED
+
+
+def test_a_finish_part_may_tell_an_error(play):
+    """A UI message stream that finishes by an error has failed."""
+    events = samples()["vercel_ai"].events
+    s = play([*events[:-2], part("finish", finishReason="error"), events[-1]], announced=Dialect.VERCEL_AI)
+    assert s.reason is Reason.IN_BAND_ERROR
+
+
+ELSEWHERE = {
+    "langgraph": {"errors", "disguised", "long events"},  # its end may be missing: tests of its own
+    "mcp": {"errors"},  # an error is an answer
+}
+
+
+def test_every_dialect_has_every_sample():
+    """A dialect without an error, a disguise or a long event here fails, so that a new one brings them."""
+    for name in samples():
+        missing = {
+            kind
+            for kind, table in {"errors": ERRORS, "disguised": DISGUISED, "long events": LONG_EVENTS}.items()
+            if name not in table
+        }
+        assert missing <= ELSEWHERE.get(name, set()), name
+
+
+@pytest.mark.parametrize(
+    ("declared", "marker"),
+    [
+        (Declared("data", '{"end":1}'), b'{"end":1}'),
+        (Declared("json", "status=done"), b'{"status": "done", "n": [1]}'),
+        (Declared("event", "bye"), None),
+        (Declared("none"), b'{"x":1}'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("protocol", [Protocol.SSE, Protocol.NDJSON])
+@pytest.mark.parametrize("count", [0, 2, 9])
+def test_declared_markers_cut_at_every_byte(play, declared, marker, protocol, count):
+    """Each form of declaration is seen once its event is whole, at no byte before, in SSE and NDJSON alike."""
+    if protocol is Protocol.SSE:
+        body, end = [b'data: {"n":1}\n\n'] * count, b"event: bye\ndata: " + (marker or b"{}") + b"\n\n"
+    elif marker is None:
+        return  # lines have no names
+    else:
+        body, end = [b'{"n":1}\n'] * count, marker + b"\n"
+    for at in range(1, len(end) + 1):
+        s = play([*body, end[:at]], protocol, declared=declared)
+        comments = protocol is Protocol.SSE and not end[:at].strip()
+        whole = not end[at:].strip() or comments
+        assert s.reason is (Reason.COMPLETED if whole else Reason.MISSING_TERMINAL), end[:at]
+        if declared.how != "none":
+            assert s.terminal is (Terminal.SEEN if whole else Terminal.MISSING)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_streaming._dialects import Declared
-from otel_streaming._frames import FRAMES, EventStream, JsonArray, JsonSeq, Multipart
+from otel_streaming._frames import BRACKETS, FRAMES, FRAMES_FOLLOWED, EventStream, JsonArray, JsonSeq, Multipart
 from otel_streaming._tail import LIMIT, RAW
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import Dialect, Kind, Origin, Phase, Protocol, Reason, Result, Terminal
@@ -475,3 +475,25 @@ def test_recent_chunks_of_framed_bodies(begin):
     stream.eof(0.3)
     s = summarise(stream, 0.3)
     assert (len(s.recent_chunks), s.reason) == (3, Reason.COMPLETED)
+
+
+EMPTY = struct.pack(">III", 16, 0, zlib.crc32(struct.pack(">II", 16, 0)))
+EMPTY += struct.pack(">I", zlib.crc32(EMPTY))
+DENSE = {
+    "array": (Protocol.JSON_ARRAY, array(*ARRAY)[:-1], b"[]" * BRACKETS, b"\n]"),
+    "event stream": (Protocol.EVENTSTREAM, converse()[:4], EMPTY * (FRAMES_FOLLOWED + 2), converse()[-2]),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("declared", [None, Declared("json", "never=1")])
+def test_what_is_too_dense_is_not_judged(play, begin, name, declared):
+    """A message of more brackets or frames than are followed costs no more than those, and no verdict is guessed."""
+    protocol, before, dense, end = DENSE[name]
+    for body in ([*before, dense], [*before, dense, end], [*before, b"".join([dense, end]), *before]):
+        s = play(body, protocol, declared=declared)
+        assert (s.reason, s.terminal) == (Reason.COMPLETED, Terminal.NOT_CHECKED)
+    stream = begin(protocol, declared=declared)
+    stream.headers(0.1, 200)
+    stream.chunk(0.2, dense)
+    assert stream._tail._frames.plain(end) == b""

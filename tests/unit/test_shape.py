@@ -155,6 +155,13 @@ def test_accept(value, expected):
     assert request("POST", "/", (b"Accept", value)).accepts is expected
 
 
+def test_other_request_headers_tell_nothing():
+    """Headers that say nothing of streams leave a request as it is, before and after those that do."""
+    headers = [(b"host", b"x"), (b"ACCEPT", b"text/event-stream"), (b"user-agent", b"x")]
+    assert read_request("POST", "/", headers) == ("POST", "/", Protocol.SSE, False)
+    assert read_request("POST", "/", headers[::2]) == ("POST", "/", None, False)
+
+
 def test_an_attempt_by_configuration():
     """A configured route was an attempt, of the protocol asked for or learned."""
     configured = settings(ROUTES="/chat")

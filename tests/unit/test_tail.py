@@ -178,6 +178,12 @@ def test_many_comments_push_no_event_out():
     assert datas(result)[-2:] == [FINISH, b"[DONE]"]
 
 
+def test_padding_before_an_event_does_not_use_up_its_head():
+    """Comments that belong to a long event's block are left out of what is kept of it."""
+    block = b":" + b" " * 2048 + b"\nevent: x\ndata: " + FINISH + b"\n\n"
+    assert fed([block]).last() == [Event(b"x", FINISH)]
+
+
 def test_a_short_event_takes_no_place():
     """A sentinel after the two last events leaves both of them known."""
     result = fed([b"data: " + FINISH + b"\n\n", b"data: " + CHAT % b"u" + b"\n\n", b"data: [DONE]\n\n"])

@@ -180,8 +180,8 @@ def test_many_comments_push_no_event_out():
 
 def test_padding_before_an_event_does_not_use_up_its_head():
     """Comments that belong to a long event's block are left out of what is kept of it."""
-    block = b":" + b" " * 2048 + b"\nevent: x\ndata: " + FINISH + b"\n\n"
-    assert fed([block]).last() == [Event(b"x", FINISH)]
+    block = b":" + b" " * 2048 + b"\nevent: x\ndata: " + CHAT % (b"y" * 300) + b"\n\n"
+    assert fed([block]).last() == [Event(b"x", CHAT % (b"y" * 300))]
 
 
 def test_a_short_event_takes_no_place():

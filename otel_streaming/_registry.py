@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     from otel_streaming._shape import Shape
     from otel_streaming._stream import Stream
+    from otel_streaming._watch import Watch
 
 MAX_SERIES = 1900
 """The SDK folds what exceeds 2,000 series of one instrument into a single one without labels."""
-_SLICE = 500
+_SLICE = 400
 """Open streams looked at before other threads are let in."""
+_PAUSE = 0.001
+"""Seconds for which they are; after none the interpreter is taken back before another thread wakes up."""
 
 
 class Ended(NamedTuple):
@@ -47,7 +50,7 @@ class Registry:
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
         self._lock = threading.RLock()
-        self._open: set[Stream] = set()
+        self._open: dict[Stream, Watch | None] = {}
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()
         self._states: set[tuple[Shape, State]] = set()
@@ -65,11 +68,11 @@ class Registry:
         self._routes.add(route)
         return route
 
-    def begin(self, stream: Stream) -> None:
-        """Count a stream that began."""
+    def begin(self, stream: Stream, watch: Watch | None = None) -> None:
+        """Count a stream that began; ``watch`` is what knows its reader and its parent."""
         shape = stream.shape
         with self._lock:
-            self._open.add(stream)
+            self._open[stream] = watch
             self._started[shape] += 1
             if shape.route is not None and len(self.learned) < self._max_routes:
                 self.learned[shape.route] = shape.protocol
@@ -79,14 +82,14 @@ class Registry:
         with self._lock:
             if stream not in self._open:
                 return False
-            self._open.remove(stream)
+            del self._open[stream]
             self._ended[Ended(stream.shape, result, outcome, stream.stall_count > 0)] += 1
         return True
 
     def attempt(self, stream: Stream, result: Result, outcome: Outcome) -> None:
         """Count an exchange that qualified only by its end: started and ended together."""
         with self._lock:
-            self._open.add(stream)
+            self._open[stream] = None
             self._started[stream.shape] += 1
             self.end(stream, result, outcome)
 
@@ -109,7 +112,7 @@ class Registry:
         """Return how many streams are open by shape and state: 0 for those that were not empty at some time."""
         self._states.update((shape, State.FLOWING) for shape in self.started())
         counts = dict.fromkeys(self._states, 0)
-        for stream, now in self._scan():
+        for stream, now in self.scan():
             key = (stream.shape, stream.live_state(now))
             counts[key] = counts.get(key, 0) + 1
         self._states.update(counts)
@@ -118,15 +121,20 @@ class Registry:
     def silence(self) -> dict[Shape, float]:
         """Return the longest current silence by shape, s."""
         longest = dict.fromkeys(self.started(), 0.0)
-        for stream, now in self._scan():
+        for stream, now in self.scan():
             longest[stream.shape] = max(longest.get(stream.shape, 0.0), stream.silence(now))
         return longest
 
-    def _scan(self) -> Iterator[tuple[Stream, float]]:
+    def watch_of(self) -> Callable[[Stream], Watch | None]:
+        """Return a function that tells what watches an open stream."""
+        return self._open.get
+
+    def scan(self) -> Iterator[tuple[Stream, float]]:
+        """Yield the open streams and the time, and let other threads in between."""
         with self._lock:
             streams = list(self._open)
         for i in range(0, len(streams), _SLICE):
             now = self.clock()
             for stream in streams[i : i + _SLICE]:
                 yield stream, now
-            time.sleep(0)
+            time.sleep(_PAUSE)

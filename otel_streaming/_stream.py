@@ -102,6 +102,7 @@ class Stream:
         "shape", "method", "status", "basis", "threshold", "life",
         # when
         "started_at", "headers_at", "first_chunk_at", "progress_at", "idle_since", "gone_at", "ended_at",
+        "lost_at", "warned_of",  # written by the watchdog
         # how much
         "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
         "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
@@ -147,6 +148,8 @@ class Stream:
         self.first_chunk_at: float | None = None
         self.gone_at: float | None = None
         self.ended_at: float | None = None
+        self.lost_at: float | None = None
+        self.warned_of: float | None = None  # since when the silence lasts that has been warned of
         self.keepalives = self.size = self.first_chunk_size = 0
         self.gap_max = self.backpressure = self.stall_duration = 0.0
         self.gap_counts = [0] * (len(GAP_BOUNDS) + 1)
@@ -212,7 +215,9 @@ class Stream:
         self._end(Signal.EOF, now)
 
     def left(self, now: float) -> None:
-        """The reader is known to have gone."""
+        """The reader is known to have gone; it may have been noticed before, in a silence."""
+        if self.lost_at is not None:
+            now = min(now, max(self.lost_at, self.idle_since, self.progress_at))
         if self._end(Signal.LEFT, now) is Life.GONE and self.gone_at is None:
             self.gone_at = now
 
@@ -225,10 +230,10 @@ class Stream:
 
     def live_state(self, now: float) -> State:
         """Return the state of the open stream at ``now``."""
-        if self.life is Life.GONE:
-            return State.ABANDONED
         if self.life is Life.FINISHED:
             return State.FLOWING
+        if self.life is Life.GONE or self.lost_at is not None:
+            return State.ABANDONED
         if self.progress_at > self.idle_since:
             return State.BACKPRESSURED
         if now - self.idle_since > self.threshold:
@@ -237,7 +242,7 @@ class Stream:
 
     def silence(self, now: float) -> float:
         """Return for how long the producer has been silent at ``now``, s; 0 while nothing is due from it."""
-        waits = self.life in {Life.OPEN, Life.FLOWING} and self.progress_at <= self.idle_since
+        waits = self.life in {Life.OPEN, Life.FLOWING} and self.progress_at <= self.idle_since and self.lost_at is None
         return max(0.0, now - self.idle_since) if waits and self.threshold != float("inf") else 0.0
 
     # -- what verdicts are formed from ------------------------------------------------------------------------

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from otel_streaming._config import Settings
     from otel_streaming._registry import Registry
     from otel_streaming._shape import Shape
+    from otel_streaming._stream import Stream
     from otel_streaming._verdict import StreamSummary
 
     Carrier = Iterable[tuple[bytes, bytes]]
@@ -223,19 +224,54 @@ class Telemetry:
         return name
 
     def _record(self, s: StreamSummary, attributes: Mapping[str, Any], context: Context | None) -> None:
+        text = f"stream {s.method} {s.shape.route or ''} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
+        self._emit(sc.Event.END, s.ended_at, text, attributes, context, severity="WARN" if s.bad else "INFO")
+
+    def stalled(self, stream: Stream, state: sc.State, since: float, parent: Span | None) -> None:
+        """Report a silence that has become a stall and lasts: whom it waits for, since when."""
+        if self._settings.logs == "off":
+            return
+        shape, silence = stream.shape, time.monotonic() - since
+        whom = "reader" if state is sc.State.BACKPRESSURED else "producer"
+        attributes: dict[str, Any] = {
+            sc.METHOD: stream.method,
+            sc.STALL_DURATION: silence,
+            sc.SIZE: stream.size,
+            sc.CHUNK_COUNT: stream.chunks,
+            sc.STATE: state.value,
+            sc.PROTOCOL: str(shape.protocol),
+            sc.KIND: shape.kind.value,
+            sc.ROLE: shape.role.value,
+            sc.ORIGIN: (sc.Origin.CLIENT if whom == "reader" else sc.Origin.UNKNOWN).value,
+        }
+        if shape.route is not None:
+            attributes[sc.ROUTE] = shape.route
+        text = f"stream {stream.method} {shape.route or ''} waits for its {whom} since {silence:.0f} s"
+        context = None if parent is None else set_span_in_context(parent, Context())
+        self._emit(sc.Event.STALLED, since + silence, text, attributes, context)
+
+    def _emit(
+        self,
+        event: sc.Event,
+        at: float,
+        text: str,
+        attributes: Mapping[str, Any],
+        context: Context | None,
+        *,
+        severity: str = "WARN",
+    ) -> None:
         suppressed = self._tokens.take()
         if suppressed is None:
             return
-        text = f"stream {s.method} {s.shape.route or ''} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
         if suppressed:
             text += f" ({suppressed} records suppressed)"
         _logs.get_logger(sc.SCOPE, __version__).emit(
-            timestamp=_wall_clock()(s.ended_at),
-            severity_number=_logs.SeverityNumber.WARN if s.bad else _logs.SeverityNumber.INFO,
-            severity_text="WARN" if s.bad else "INFO",
+            timestamp=_wall_clock()(at),
+            severity_number=_logs.SeverityNumber[severity],
+            severity_text=severity,
             body=text,
             attributes=dict(attributes),
-            event_name=sc.Event.END.value,
+            event_name=event.value,
             context=context or Context(),
         )
 

@@ -31,6 +31,7 @@ from otel_streaming._shape import (
 from otel_streaming._stream import Life, Stream
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._verdict import summarise
+from otel_streaming._watchdog import Watchdog, look
 from otel_streaming.semconv import SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 
 if TYPE_CHECKING:
@@ -110,8 +111,18 @@ def use(new: Engine | None) -> Engine | None:
     return before
 
 
+def _look() -> None:
+    current = _Current.engine
+    if current is not None:
+        look(current.registry, current.telemetry)
+
+
+_watchdog = Watchdog(_look)
+
+
 def _after_fork() -> None:
     _Current.lock = threading.RLock()
+    _watchdog.reset()
     if _Current.engine is not None:
         _Current.engine.registry.reset()
 
@@ -268,6 +279,14 @@ class Watch:
             if self.stream is not None:
                 self.stream.left(self._left_at)
 
+    def lost(self, stream: Stream, now: float) -> None:
+        """The watchdog found that the server has lost the reader: a note, taken up with the next thing that happens.
+
+        Asked in this order: a server may close after the final message, and ``wire_done`` is set before that is sent.
+        """
+        if not self.wire_done and not self._engine.registry.draining:
+            stream.lost_at = now
+
     @harmless
     def send_failed(self, error: OSError) -> None:
         """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
@@ -389,7 +408,8 @@ class Watch:
     def _count(self, stream: Stream) -> None:
         self.counted = True
         self._engine.telemetry.register()
-        self._engine.registry.begin(stream)
+        self._engine.registry.begin(stream, self)
+        _watchdog.start()
 
     def _attempt(self, status: int | None) -> None:
         """Remember a request that got no stream, if it was an attempt at one."""

@@ -579,3 +579,19 @@ def test_a_declared_end_of_a_subscription(begin):
     stream = begin(kind=Kind.SUBSCRIPTION, declared=Declared("data", "END"))
     act(stream, [*FLOWING, ("eof", 5.0)])
     assert end(stream, 5.0).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize(("idle_since", "gone_at"), [(1.0, 3.0), (4.0, 4.0)], ids=["in a silence", "in a send"])
+def test_a_departure_noticed_earlier_has_its_own_time(begin, idle_since, gone_at):
+    """A reader lost in a silence left then, not when the application next acts; never before the last send."""
+    stream = begin()
+    stream.headers(0.5, 200)
+    stream.chunk(1.0, b"data: x\n\n")
+    stream.idle_since = idle_since
+    stream.lost_at = 3.0
+    assert stream.live_state(5.0) is State.ABANDONED
+    assert stream.silence(5.0) == 0.0
+    stream.left(6.0)
+    summary = summarise(stream, 7.0)
+    assert (summary.client_gone_at, summary.ended_at) == (gone_at, gone_at)
+    assert summary.abandoned_duration == 7.0 - gone_at

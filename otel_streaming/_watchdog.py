@@ -1,0 +1,76 @@
+"""The watchdog: one daemon thread a process that looks at the open streams about once a second.
+
+It takes no lock of theirs and decides nothing: it reads plain attributes, warns of a silence while it lasts, and
+leaves a note where the reader has gone. What it reads may be a moment old, never half of two moments: of the two
+times of a stream the later one counts, so progress between two reads makes the silence shorter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from otel_streaming._stream import Life
+from otel_streaming.semconv import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_streaming._registry import Registry
+    from otel_streaming._telemetry import Telemetry
+
+EVERY = 1.0
+"""Seconds between two looks."""
+
+
+class Watchdog:
+    """A thread that calls ``look`` again and again, from the first stream on; what it raises is dropped."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: threads stay with the parent."""
+        self._lock = threading.Lock()
+        self._started = False
+
+    def start(self) -> None:
+        """Start the thread, once."""
+        if self._started:  # asked for every stream: no lock for it
+            return
+        with self._lock:
+            first, self._started = not self._started, True
+        if first:
+            with contextlib.suppress(RuntimeError):  # no thread is to be had: the interpreter exits, or a limit
+                threading.Thread(target=self._run, name="otel-streaming-watchdog", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(EVERY)
+            with contextlib.suppress(Exception):  # a host's log handler may raise
+                self._look()
+
+
+def look(registry: Registry, telemetry: Telemetry) -> None:
+    """Look at every open stream once."""
+    watch_of = registry.watch_of()
+    for stream, now in registry.scan():
+        watch = watch_of(stream)
+        if watch is None:
+            continue
+        if stream.lost_at is None and watch.peer.disconnected:
+            watch.lost(stream, now)
+        idle_since, progress_at = stream.idle_since, stream.progress_at
+        since = idle_since if idle_since > progress_at else progress_at  # noqa: FURB136 - a call costs a tenth of the look
+        if now - since <= stream.threshold or stream.warned_of == since or stream.lost_at is not None:
+            continue
+        if stream.life in _DUE:
+            stream.warned_of = since
+            state = State.BACKPRESSURED if progress_at > idle_since else State.STALLED
+            telemetry.stalled(stream, state, since, watch.parent)
+
+
+_DUE = {Life.OPEN, Life.FLOWING}

@@ -1,0 +1,193 @@
+"""The watchdog, with a real uvicorn, real sockets and a real fork: what it tells while a stream hangs."""
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import uvicorn
+from driver import body, start
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+from otel_streaming import StreamingMiddleware
+from otel_streaming._config import PREFIX, read_settings
+from otel_streaming.semconv import Origin, Reason, State
+from otel_streaming.testing import capture
+
+TICK = b"data: tick\n\n"
+
+
+@pytest.fixture
+def records(monkeypatch):
+    """The log records of a real SDK."""
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", provider)
+
+    def found(event):
+        return [f.log_record for f in exporter.get_finished_logs() if f.log_record.event_name == event]
+
+    yield found
+    provider.shutdown()
+
+
+def until(done, what):
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def serving(app, **settings):
+    """A uvicorn in a thread; yields its port and what is captured."""
+    values, problems = read_settings({PREFIX + name: value for name, value in settings.items()})
+    assert problems == []
+    with capture(values) as captured, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), log_level="critical", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            until(lambda: server.started, "uvicorn")
+            yield listener.getsockname()[1], captured
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+async def until_set(event):
+    while not event.is_set():  # noqa: ASYNC110 - of another thread
+        await asyncio.sleep(0.02)
+
+
+def states(captured):
+    return {state: count for (_, state), count in captured.engine.registry.live().items() if count}
+
+
+def test_a_stall_is_told_once_while_it_lasts(records):
+    """A silent producer gets one log record while the stream hangs, under the parent's context, and no second one."""
+    release = threading.Event()
+    parent = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+
+    async def app(scope, receive, send):
+        with trace.use_span(parent):
+            await send(start())
+            await send(body(TICK))
+            await until_set(release)
+            await send(body(TICK))
+            await send(body(b"", more=False))
+
+    with serving(app, STALL_THRESHOLD="0.3", SPANS="off") as (port, captured):
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        client.request("POST", "/v1/chat")
+        answer = client.getresponse()
+        until(lambda: records("stream.stalled"), "the record")
+        assert not captured
+        assert states(captured) == {State.STALLED: 1}
+        time.sleep(2.5)  # two more looks at the same silence
+        release.set()
+        assert answer.read() == TICK * 2
+        client.close()
+        until(lambda: captured, "the end")
+    (record,) = records("stream.stalled")
+    assert record.severity_text == "WARN"
+    assert record.attributes["stream.state"] == "stalled"
+    assert record.attributes["stream.origin"] == Origin.UNKNOWN.value
+    assert record.attributes["stream.stall.duration"] > 0.3
+    assert (record.trace_id, record.span_id) == (1, 2)
+    assert captured[0].stall_count == 1
+
+
+def test_a_reader_that_takes_nothing_is_told_apart(records):
+    """A silence that waits for the reader is reported as backpressured, and counts as no stall."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        for _ in range(1000):
+            await send(body(b"data: " + b"x" * 100_000 + b"\n\n"))
+        await send(body(b"", more=False))
+
+    with serving(app, STALL_THRESHOLD="0.3", SPANS="off") as (port, captured):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            until(lambda: records("stream.stalled"), "the record")
+            assert states(captured) == {State.BACKPRESSURED: 1}
+        until(lambda: captured, "the end")
+    record = records("stream.stalled")[0]
+    assert (record.attributes["stream.state"], record.attributes["stream.origin"]) == ("backpressured", "client")
+    assert captured[0].stall_count == 0
+
+
+@pytest.mark.parametrize("talks", [False, True], ids=["silent", "talking"])
+def test_work_for_nobody_is_seen_live(talks):
+    """An application that never calls ``receive`` works on: abandoned while it does, in a silence too, then summed."""
+    gone, release = threading.Event(), threading.Event()
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(TICK))
+        while not release.is_set():
+            await asyncio.sleep(0.02)
+            if talks and gone.is_set():
+                await send(body(TICK))
+        await send(body(b"", more=False))
+
+    with serving(app) as (port, captured):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            received = b""
+            while TICK not in received:
+                received += client.recv(4096)
+        gone.set()
+        until(lambda: states(captured) == {State.ABANDONED: 1}, "the live state")
+        assert not captured
+        assert captured.engine.registry.silence().popitem()[1] == 0.0
+        time.sleep(0.5)
+        release.set()
+        until(lambda: captured, "the end")
+    (summary,) = captured
+    assert summary.reason is Reason.CLIENT_DISCONNECT
+    assert summary.chunks == 1
+    assert summary.abandoned_duration >= 0.5
+    assert bool(summary.abandoned_chunks) is talks
+
+
+def test_a_forked_child_has_a_watchdog_of_its_own():
+    """Started once in each process, with its first stream; a child's begins with the child's first stream."""
+    code = """if True:
+        import asyncio, os, sys, threading
+        sys.path.insert(0, sys.argv[1])
+        from driver import Connection, answer, script
+        from otel_streaming import StreamingMiddleware
+
+        def dogs():
+            return sum(thread.name == "otel-streaming-watchdog" for thread in threading.enumerate())
+
+        def stream():
+            app = StreamingMiddleware(script(*answer(b"data: x\\n\\n")))
+            asyncio.run(Connection().run(app))
+
+        assert dogs() == 0
+        stream(), stream()
+        assert dogs() == 1
+        child = os.fork()
+        if child == 0:
+            before = dogs()
+            stream(), stream()
+            os._exit(0 if (before, dogs()) == (0, 1) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -56,7 +56,7 @@ class Registry:
         self._states: set[tuple[Shape, State]] = set()
         self._routes: set[str] = set()
         self.learned: dict[str, str] = {}
-        self.draining = False
+        self.draining = False  # of servers that are not told apart
         self.process_id = secrets.token_hex(8)
 
     def cap_route(self, route: str | None) -> str | None:

@@ -75,6 +75,12 @@ class _UnknownPeer:
 UNKNOWN_PEER: Peer = _UnknownPeer()
 
 
+class Server:
+    """What the exchanges of one server share: whether it drains."""
+
+    draining = False
+
+
 class Engine:
     """What the watches of one process share: settings, registry, telemetry."""
 
@@ -164,6 +170,7 @@ class Watch:
     answered = 0  # the status of the response, 0 before its headers
     wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
     peer: Peer = UNKNOWN_PEER
+    server = Server()
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
     parent: Span | None = None
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
@@ -284,7 +291,7 @@ class Watch:
 
         Asked in this order: a server may close after the final message, and ``wire_done`` is set before that is sent.
         """
-        if not self.wire_done and not self._engine.registry.draining:
+        if not self.wire_done and not self._draining:
             stream.lost_at = now
 
     @harmless
@@ -328,8 +335,12 @@ class Watch:
 
         A server that drains may have closed the connection itself.
         """
-        if self._left_at is None and self.peer.disconnected and not self._engine.registry.draining:
+        if self._left_at is None and self.peer.disconnected and not self._draining:
             self.left()
+
+    @property
+    def _draining(self) -> bool:
+        return self.server.draining or self._engine.registry.draining
 
     # -- how it is done -------------------------------------------------------------------------------------
 
@@ -445,7 +456,7 @@ class Watch:
     def _mark(self, stream: Stream) -> None:
         """Mark the parent while it records; it ends when the final message has gone."""
         if self.parent is not None and self.counted:
-            summary = summarise(stream, self.clock(), draining=self._engine.registry.draining)
+            summary = summarise(stream, self.clock(), draining=self._draining)
             if summary.bad:
                 self._engine.telemetry.mark(self.parent, summary)
 
@@ -454,7 +465,7 @@ class Watch:
         registry, telemetry = self._engine.registry, self._engine.telemetry
         if self.wire_done is False and stream.life is Life.FINISHED:
             stream.failed(now, _NO_FINAL)
-        summary = summarise(stream, now, draining=registry.draining)
+        summary = summarise(stream, now, draining=self._draining)
         stream.end()
         if stream.headers_at is None or summary.shape.protocol == Protocol.FIXED:
             telemetry.register()

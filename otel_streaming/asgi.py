@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._peers import peer_of
-from otel_streaming._watch import Watch, engine
+from otel_streaming._watch import Server, Watch, engine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -46,22 +46,24 @@ class StreamingMiddleware:
         ``app.add_middleware(StreamingMiddleware)``, or ``app = StreamingMiddleware(app)``.
     """
 
-    def __init__(self, app: App) -> None:
-        """Wrap ``app``."""
+    def __init__(self, app: App, server: Server | None = None) -> None:
+        """Wrap ``app``; ``server`` is given where a server has several doors to it."""
         self.app = app
+        self.server = server or Server()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
         if kind == "lifespan" and KEY not in scope:
             scope[KEY] = None
-            await self.app(scope, _holding(receive), _flushing(send))
+            await self.app(scope, _holding(self.server, receive), _flushing(send))
             return
         watch = _new_watch(scope) if kind == "http" and KEY not in scope else None
         if watch is None:
             await self.app(scope, receive, send)
             return
         watch.wire_done = False
+        watch.server = self.server
         watch.peer = peer_of(receive, send)
         try:
             await self.app(scope, _listening(watch, receive), _forwarding(watch, send))
@@ -214,7 +216,7 @@ def _other_message(watch: Watch, message: Message, *, mine: bool, inner: bool) -
     return mine
 
 
-def _holding(receive: Receive) -> Receive:
+def _holding(server: Server, receive: Receive) -> Receive:
     """Hold lifespan.shutdown back until no stream is open.
 
     uvicorn cancels streams past its graceful time-out without awaiting them, and what they would do last is
@@ -223,9 +225,8 @@ def _holding(receive: Receive) -> Receive:
 
     async def holding() -> Message:
         message = await receive()
-        registry = engine().registry
-        registry.draining = message["type"] == "lifespan.shutdown"
-        if registry.draining:
+        drain(server, yes=message["type"] == "lifespan.shutdown")
+        if server.draining:
             await all_ended()
         return message
 
@@ -241,6 +242,14 @@ def _flushing(send: Send) -> Send:
         await send(message)
 
     return flushing
+
+
+def drain(server: Server | None, *, yes: bool) -> None:
+    """A server begins to drain, or starts anew; one that is not told apart stands for all of the process."""
+    if server is None or not yes:
+        engine().registry.draining = yes
+    if server is not None:
+        server.draining = yes
 
 
 async def all_ended() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextvars import ContextVar
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from wrapt import ObjectProxy
 
-from otel_streaming._watch import engine
-from otel_streaming.asgi import HOLD, StreamingMiddleware, all_ended, flush
+from otel_streaming._watch import Server, engine
+from otel_streaming.asgi import HOLD, StreamingMiddleware, all_ended, drain, flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,21 +23,13 @@ if TYPE_CHECKING:
     from otel_streaming._patches import Patches
 
 
-def _serves(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Take the coroutine function that serves from start to end: nothing drains yet, and at the end all is flushed.
-
-    Where the application has a lifespan, that has flushed by then.
-    """
-
-    @functools.wraps(original)
-    async def serving(*args: Any, **kwargs: Any) -> Any:
-        _drain(yes=False)
-        try:
-            return await original(*args, **kwargs)
-        finally:
-            await flush()
-
-    return serving
+def _server_of(it: Any, path: str) -> Server | None:
+    """Return the server whose object ``it`` is, by our hook around its application, found at ``path``; else None."""
+    try:
+        application = attrgetter(path)(it)
+    except AttributeError:  # not loaded yet, or another version's
+        return None
+    return application.server if isinstance(application, StreamingMiddleware) else None
 
 
 def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,31 +45,30 @@ def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
     return serving
 
 
-def _drains(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Take the function that a server calls, or gives to call, when it is told to stop."""
+def _drains(original: Callable[..., Any], path: str = "") -> Callable[..., Any]:
+    """Take the function that a server calls, or gives to call, when it is told to stop; a method, if with ``path``."""
 
     @functools.wraps(original)
     def draining(*args: Any, **kwargs: Any) -> Any:
-        _drain(yes=True)
+        drain(_server_of(args[0], path) if path else None, yes=True)
         return original(*args, **kwargs)
 
     return draining
 
 
-def _drain(*, yes: bool) -> None:
-    engine().registry.draining = yes
+def _takes_application(position: int, server: Server | None = None) -> Callable[..., Any]:
+    """Return what wraps the application in a call: the argument called ``application``, or at ``position``.
 
-
-def _takes_application(position: int) -> Callable[..., Any]:
-    """Return what wraps the application in a call: the argument called ``application``, or at ``position``."""
+    ``server`` is given where its application comes in by several doors.
+    """
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def takes(*args: Any, **kwargs: Any) -> Any:
             for name in _APPLICATION & kwargs.keys():
-                kwargs[name] = StreamingMiddleware(kwargs[name])
+                kwargs[name] = StreamingMiddleware(kwargs[name], server)
             if len(args) > position:
-                args = (*args[:position], StreamingMiddleware(args[position]), *args[position + 1 :])
+                args = (*args[:position], StreamingMiddleware(args[position], server), *args[position + 1 :])
             return original(*args, **kwargs)
 
         return takes
@@ -102,30 +95,33 @@ def uvicorn_config(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Config, "load", load)
 
 
+_UVICORN = "config.loaded_app"
+
+
 def uvicorn_server(module: ModuleType, patches: Patches) -> None:
     """Learn from uvicorn that it drains: by its signal handler, or by its request limit. Flush at its end."""
 
     def starts(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        async def startup(*args: Any, **kwargs: Any) -> Any:
-            _drain(yes=False)
-            return await original(*args, **kwargs)
+        async def startup(server: Any, *args: Any, **kwargs: Any) -> Any:
+            drain(_server_of(server, _UVICORN), yes=False)
+            return await original(server, *args, **kwargs)
 
         return startup
 
     def stops(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        async def shutdown(*args: Any, **kwargs: Any) -> Any:
-            _drain(yes=True)
+        async def shutdown(server: Any, *args: Any, **kwargs: Any) -> Any:
+            drain(_server_of(server, _UVICORN), yes=True)
             try:
-                return await original(*args, **kwargs)
+                return await original(server, *args, **kwargs)
             finally:
                 await flush()  # where the application had no lifespan to do it in
 
         return shutdown
 
     patches.wrap(module.Server, "startup", starts)
-    patches.wrap(module.Server, "handle_exit", _drains)
+    patches.wrap(module.Server, "handle_exit", functools.partial(_drains, path=_UVICORN))
     patches.wrap(module.Server, "shutdown", stops)
 
 
@@ -134,41 +130,61 @@ def hypercorn_application(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.ASGIWrapper, "__init__", _takes_application(1))
 
 
+_serving: ContextVar[Server | None] = ContextVar("otel_streaming_serving", default=None)
+
+
 def hypercorn_run(module: ModuleType, patches: Patches) -> None:
-    """Learn from hypercorn, on asyncio or trio, that it drains: told to, or past its request limit."""
+    """Learn from hypercorn, on asyncio or trio, that it drains: told to, or past its request limit.
+
+    Flush at its end, where the application had no lifespan to do it in.
+    """
+
+    def serves(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def worker_serve(app: Any, *args: Any, **kwargs: Any) -> Any:
+            server = _server_of(app, "app")
+            _serving.set(server)  # for the tasks it starts
+            drain(server, yes=False)
+            try:
+                return await original(app, *args, **kwargs)
+            finally:
+                await flush()
+
+        return worker_serve
 
     def shuts_down(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        async def raise_shutdown(shutdown_event: Callable[..., Any]) -> Any:
+        async def raise_shutdown(shutdown_event: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             async def told() -> None:
                 await shutdown_event()
-                _drain(yes=True)
+                drain(_serving.get(), yes=True)
 
-            return await original(told)
+            return await original(told, *args, **kwargs)
 
         return raise_shutdown
 
     patches.wrap(module, "raise_shutdown", shuts_down)
-    patches.wrap(module, "worker_serve", _serves)
+    patches.wrap(module, "worker_serve", serves)
 
 
 def granian_asgi(module: ModuleType, patches: Patches) -> None:
     """Wrap the application that granian serves; its lifespan comes by a door of its own."""
-    patches.wrap(module, "_callback_wrapper", _takes_application(0))
-    patches.wrap(module.LifespanProtocol, "__init__", _takes_application(1))
+    server = Server()
+    patches.wrap(module, "_callback_wrapper", _takes_application(0, server))
+    patches.wrap(module.LifespanProtocol, "__init__", _takes_application(1, server))
 
 
 def granian_signals(module: ModuleType, patches: Patches) -> None:
     """Learn from granian's worker that it drains: by the signal handler that it gives to the loop."""
 
     class Loop(ObjectProxy):  # type: ignore[type-arg]
-        def add_signal_handler(self, number: int, handler: Callable[..., Any], *args: Any) -> None:
-            self.__wrapped__.add_signal_handler(number, _drains(handler), *args)
+        def add_signal_handler(self, number: int, callback: Callable[..., Any], *args: Any) -> None:
+            self.__wrapped__.add_signal_handler(number, _drains(callback), *args)
 
     def sets(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def set_loop_signals(loop: Any) -> Any:
-            return original(Loop(loop))
+        def set_loop_signals(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            return original(Loop(loop), *args, **kwargs)
 
         return set_loop_signals
 
@@ -183,9 +199,9 @@ def daphne_server(module: ModuleType, patches: Patches) -> None:
 
     def kills(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def kill_all_applications(*args: Any, **kwargs: Any) -> Any:
-            _drain(yes=True)
-            killed = original(*args, **kwargs)
+        def kill_all_applications(server: Any, *args: Any, **kwargs: Any) -> Any:
+            drain(_server_of(server, "application"), yes=True)
+            killed = original(server, *args, **kwargs)
             return killed.addCallback(lambda _: module.defer.Deferred.fromFuture(asyncio.ensure_future(all_ended())))
 
         return kill_all_applications
@@ -207,10 +223,11 @@ def gunicorn_asgi(module: ModuleType, patches: Patches) -> None:
 
         return load_wsgi
 
+    drains = functools.partial(_drains, path="asgi")
     patches.wrap(module.ASGIWorker, "load_wsgi", load)
-    patches.wrap(module.ASGIWorker, "handle_exit_signal", _drains)
-    patches.wrap(module.ASGIWorker, "handle_quit_signal", _drains)
-    patches.wrap(module.ASGIWorker, "_shutdown", _drains)  # past its request limit
+    patches.wrap(module.ASGIWorker, "handle_exit_signal", drains)
+    patches.wrap(module.ASGIWorker, "handle_quit_signal", drains)
+    patches.wrap(module.ASGIWorker, "_shutdown", drains)  # past its request limit
     patches.wrap(module.ASGIWorker, "_cleanup", _flushes_at_its_end)  # where streams are cancelled
 
 

@@ -204,27 +204,30 @@ def test_headers_after_the_application_has_returned(captured):
 
 def test_draining_ends_with_a_new_start(captured):
     """Lifespans come and go in tests and reloads: a new start is not draining."""
+    stream = script(start(), body(chat(0)))
+    inbox = []
+
+    async def receive():
+        return {"type": inbox.pop(0)}
+
+    async def nothing(message):
+        pass
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await stream(scope, receive, send)
+        while inbox:
+            await receive()
 
     async def lifespan(*kinds):
-        inbox = [{"type": kind} for kind in kinds]
+        inbox.extend(kinds)
+        await served({"type": "lifespan"}, receive, nothing)
 
-        async def receive():
-            return inbox.pop(0)
-
-        async def nothing(message):
-            pass
-
-        async def app(scope, receive, send):
-            for _ in kinds:
-                await receive()
-
-        await StreamingMiddleware(app)({"type": "lifespan"}, receive, nothing)
-
-    asyncio.run(lifespan("lifespan.startup", "lifespan.shutdown"))
-    assert captured.engine.registry.draining
-    asyncio.run(lifespan("lifespan.startup"))
-    run(script(start(), body(chat(0))))
-    assert verdicts(captured) == [("silent", "incomplete_response")]
+    served = StreamingMiddleware(app)
+    for kinds in (("lifespan.startup", "lifespan.shutdown"), ("lifespan.startup",)):
+        asyncio.run(lifespan(*kinds))
+        asyncio.run(Connection().run(served, http_scope()))
+    assert verdicts(captured) == [("silent", "server_shutdown"), ("silent", "incomplete_response")]
 
 
 class RateLimitError(Exception):

@@ -139,25 +139,27 @@ def test_the_application_is_wrapped(apply):
 
 def test_hypercorn_drains(apply, captured):
     """hypercorn drains once its shutdown event has come, not when waiting for it is cancelled; then all is flushed."""
-    states, registry = [], captured.engine.registry
+    states, other = [], StreamingMiddleware(app)
+    wrapper = SimpleNamespace(app=StreamingMiddleware(app))
 
     async def raise_shutdown(shutdown_event):
         await shutdown_event()
 
-    async def worker_serve():
-        states.append(registry.draining)
+    async def worker_serve(application):
+        states.append(wrapper.app.server.draining)
         waiting = asyncio.ensure_future(module.raise_shutdown(asyncio.Event().wait))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        states.append(registry.draining)
+        states.append(wrapper.app.server.draining)
         await module.raise_shutdown(partial(asyncio.sleep, 0))
-        states.append(registry.draining)
+        states.append(wrapper.app.server.draining)
 
-    registry.draining = True
+    wrapper.app.server.draining = True
     module = apply(servers.hypercorn_run, raise_shutdown=raise_shutdown, worker_serve=worker_serve)
-    asyncio.run(module.worker_serve())
+    asyncio.run(module.worker_serve(wrapper))
     assert states == [False, False, True]
+    assert not other.server.draining
 
 
 def test_granian_drains(apply, captured):
@@ -199,8 +201,9 @@ def test_gunicorns_worker_drains(apply, captured):
     worker.load_wsgi()
     assert worker.asgi.app is app
     for name in ("handle_exit_signal", "handle_quit_signal", "_shutdown"):
-        captured.engine.registry.draining = False
+        worker.asgi.server.draining = False
         getattr(worker, name)()
-        assert captured.engine.registry.draining
+        assert worker.asgi.server.draining
+    assert not captured.engine.registry.draining
     worker._cleanup()
     assert called == ["exit"] * 3 + ["cleanup"]

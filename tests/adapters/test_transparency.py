@@ -196,11 +196,11 @@ def test_shutdown_waits_for_open_streams():
         inbox = asyncio.Queue()
         order = []
 
-        async def lifespan_app(scope, receive, send):
-            await receive()
-            order.append("shutdown")
-
-        async def stream_app(scope, receive, send):
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                await receive()
+                order.append("shutdown")
+                return
             try:
                 await send(start())
                 await asyncio.sleep(60)
@@ -211,12 +211,13 @@ def test_shutdown_waits_for_open_streams():
         async def nothing(message):
             pass
 
-        stream = asyncio.ensure_future(Connection().run(both(stream_app)))
+        served = both(app)
+        stream = asyncio.ensure_future(Connection().run(served))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         stream.cancel()
         inbox.put_nowait({"type": "lifespan.shutdown"})
-        await StreamingMiddleware(lifespan_app)({"type": "lifespan"}, inbox.get, nothing)
+        await served({"type": "lifespan"}, inbox.get, nothing)
         await stream
         return order
 

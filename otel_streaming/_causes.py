@@ -1,4 +1,4 @@
-"""Causes: what an exception that ends a stream says about the reason.
+"""Causes: what an exception, or a WebSocket's close code, that ends a stream says about the reason.
 
 Exceptions are known by the qualified names in their method resolution order, so that no client library is
 imported to recognise its errors.
@@ -68,6 +68,28 @@ def cause_of(exception: BaseException) -> Cause:
     """
     causes = [_cause(leaf) for leaf in _members(exception)]
     return next((cause for cause in causes if cause is not _CANCELLED), _CANCELLED)
+
+
+_BY_CLOSE_CODE = {
+    **dict.fromkeys((1000, 1001, 1005), Reason.COMPLETED),
+    **dict.fromkeys((1002, 1003, *range(1007, 1011)), Reason.PROTOCOL_ERROR),
+    **dict.fromkeys((1011, 1013, 1014), Reason.IN_BAND_ERROR),
+    1012: Reason.SERVER_SHUTDOWN,
+}
+"""By RFC 6455 section 7.4.1 and its registry; 1006 is no code of a frame: the adapter knows what it stands for."""
+
+
+def cause_of_close(code: int, side: Origin) -> Cause:
+    """Return what the code of a close frame says that ``side`` has sent.
+
+    From 3000 on it is the libraries' and the application's own word: a close all the same (RFC 6455 section 7.4.2).
+    """
+    reason = _BY_CLOSE_CODE.get(code, Reason.COMPLETED if code >= 3000 else Reason.UNKNOWN)
+    if reason is Reason.SERVER_SHUTDOWN:  # nobody but a server restarts
+        side = Origin.SERVER
+    elif reason is Reason.PROTOCOL_ERROR and side is Origin.CLIENT:
+        side = Origin.UNKNOWN  # it complains of us, or the server of it: an application is told both alike
+    return Cause(reason, side)
 
 
 _DISGUISE = "starlette.ClientDisconnect"

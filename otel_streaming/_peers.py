@@ -1,7 +1,7 @@
 """Peers: what each server's objects, which stand behind ``receive`` and ``send``, know of their client.
 
-All read without harm, and without asking: one attribute a chunk, ``peer.disconnected``. granian's objects know
-nothing; there only a message or an exception tells.
+All read without harm, and without asking: one attribute a chunk, ``peer.disconnected``; of a WebSocket whose client
+has gone, the close code. granian's objects know nothing; there only a message or an exception tells.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._watch import UNKNOWN_PEER
+from otel_streaming._watch import ABNORMAL, UNKNOWN_PEER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from otel_streaming._watch import Peer
 
@@ -27,7 +27,7 @@ class _Behind:
 
 
 class _Closed(_Behind):
-    """Hypercorn's HTTP stream: closed when the client has gone, and after a normal end as well."""
+    """A stream of hypercorn's, a WebSocket of others': closed when the client has gone, also after a normal end."""
 
     disconnected: Any = property(attrgetter("it.closed"))
 
@@ -47,8 +47,12 @@ class _Details(_Behind):
         return "disconnected" in self.it
 
 
+_WEBSOCKETS = "uvicorn.protocols.websockets.websockets_impl"
 _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
+    _WEBSOCKETS: lambda _, send: _Closed(send.__self__),
     "hypercorn.protocol.http_stream": lambda _, send: _Closed(send.__self__),
+    "hypercorn.protocol.ws_stream": lambda _, send: _Closed(send.__self__),
+    "gunicorn.asgi.websocket": lambda _, send: _Closed(send.__self__),
     "gunicorn.asgi.protocol": lambda receive, _: _Protocol(receive.__self__.protocol),  # HTTP/2: ``send`` raises
     "daphne.server": lambda _, send: _Details(send.func.__self__.connections[send.args[0]]),
 }
@@ -58,11 +62,11 @@ _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
 def peer_of(receive: Any, send: Any) -> Peer:
     """Return what the server knows of its client.
 
-    uvicorn's request cycle says it in our words: ``disconnected`` is set when the connection is lost, in silence
-    too, and stays False after a normal end.
+    uvicorn's request cycle and its newer WebSockets say it in our words: ``disconnected`` is set when the connection
+    is lost, in silence too; a request's stays False after a normal end.
     """
     try:
-        find = _PEERS.get(getattr(getattr(send, "func", send), "__module__", None) or "", _itself)
+        find = _PEERS.get(_module(send), _itself)
         peer = find(receive, send)
         return peer if type(peer.disconnected) is bool else UNKNOWN_PEER
     except Exception:  # noqa: BLE001 - another version's, another protocol's, another server's
@@ -72,3 +76,75 @@ def peer_of(receive: Any, send: Any) -> Peer:
 def _itself(_: Any, send: Any) -> Peer:
     peer: Peer = send.__self__
     return peer
+
+
+def _module(door: Any) -> str:
+    """Return the module of the function behind ``receive`` or ``send``; granian's are built in."""
+    module = getattr(getattr(door, "func", door), "__module__", None)
+    return str(module or type(getattr(door, "__self__", None)).__module__)
+
+
+# -- WebSockets -----------------------------------------------------------------------------------------------
+
+_NO_CODE = 1005
+"""What stands for a close frame without a code (RFC 6455 section 7.1.5; ASGI WebSocket spec, Disconnect)."""
+_VAGUE = {"uvicorn", "granian"}
+"""Servers that tell 1005 of a lost connection too; uvicorn tells a reason with that of a frame."""
+_PARTING = {"granian": _NO_CODE}
+
+
+def code_of(message: MutableMapping[str, Any], door: Any) -> int:
+    """Return the code of a ``websocket.disconnect``, 1006 where it may stand for a lost connection."""
+    code: int = message.get("code") or _NO_CODE
+    vague = code == _NO_CODE and "reason" not in message and _package(door) in _VAGUE
+    return ABNORMAL if vague else code
+
+
+def parting_of(door: Any) -> int | None:
+    """Return the code with which the server closes, properly, for an application that returns without closing."""
+    return _PARTING.get(_package(door))
+
+
+def farewell_of(send: Any) -> int | None:
+    """Return the close code that the server knows and the application has not received, None where there is none."""
+    try:
+        return _FAREWELLS[_module(send)](send)
+    except Exception:  # noqa: BLE001 - another version's, another server's
+        return None
+
+
+def _package(door: Any) -> str:
+    return _module(door).partition(".")[0]
+
+
+def _queued(path: str) -> Callable[[Any], int | None]:
+    """Return what finds the disconnect that waits to be received."""
+
+    def find(send: Any) -> int | None:
+        waiting = list(attrgetter(path)(send)._queue)  # noqa: SLF001 - asyncio's queue has no other way to look in
+        told = (message for message in waiting if message["type"] == "websocket.disconnect")
+        return next((code_of(message, send) for message in told), None)
+
+    return find
+
+
+def _of_websockets(send: Any) -> int | None:
+    """Tell by uvicorn's legacy protocol, which sends 1011 when a client leaves its pings unanswered."""
+    protocol = send.__self__
+    code: int = (protocol.close_rcvd or protocol.close_sent).code
+    return code if protocol.close_rcvd or code != 1011 else None
+
+
+def _of_autobahn(send: Any) -> int | None:
+    protocol = send.args[0]
+    return (protocol.remoteCloseCode or _NO_CODE) if protocol.wasClean else None
+
+
+_FAREWELLS: dict[str, Callable[[Any], int | None]] = {
+    _WEBSOCKETS: _of_websockets,
+    "uvicorn.protocols.websockets.websockets_sansio_impl": _queued("__self__.queue"),
+    "uvicorn.protocols.websockets.wsproto_impl": _queued("__self__.queue"),
+    "gunicorn.asgi.websocket": _queued("__self__._receive_queue"),
+    "daphne.server": _of_autobahn,
+}
+"""By the module of the function behind ``send``."""

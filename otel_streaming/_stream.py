@@ -43,6 +43,7 @@ class Life(Enum):
     OPEN = auto()  # headers out, no progress
     FLOWING = auto()
     FINISHED = auto()  # the final message passed: no success until the application has returned
+    CLOSED = auto()  # a close frame passed, whose code says how: final
     GONE = auto()  # the reader left; the application may go on
     BROKEN = auto()  # a failure was seen; the application may still clean up
     ENDED = auto()
@@ -54,6 +55,7 @@ class Signal(Enum):
     HEADERS = auto()
     PROGRESS = auto()
     EOF = auto()
+    CLOSED = auto()
     LEFT = auto()
     FAILED = auto()
     RETURNED = auto()
@@ -81,12 +83,18 @@ TRANSITIONS: dict[tuple[Life, Signal], Life] = {
     (_L.FINISHED, _S.EOF): _L.FINISHED,
     (_L.FINISHED, _S.LEFT): _L.FINISHED,  # servers deliver http.disconnect after a normal end as well
     (_L.FINISHED, _S.FAILED): _L.BROKEN,  # BaseHTTPMiddleware: a clean final message, then the exception
+    **{(life, _S.CLOSED): _L.CLOSED for life in Life},
+    **{(_L.CLOSED, signal): _L.CLOSED for signal in Signal},
     # What follows a departure or a failure is its echo: the earliest evidence stands.
-    **{(_L.GONE, signal): _L.GONE for signal in Signal},
+    **{(_L.GONE, signal): _L.GONE for signal in Signal if signal is not _S.CLOSED},  # unless its own frame explains it
     **{(_L.BROKEN, signal): _L.BROKEN for signal in Signal},
     **{(life, _S.RETURNED): _L.ENDED for life in Life},
     **{(_L.ENDED, signal): _L.ENDED for signal in Signal},
 }
+
+_COMPLETE = {Life.FINISHED, Life.CLOSED}
+"""Ends in their own framing: no gap stands before them."""
+_OVER = {*_COMPLETE, Life.GONE, Life.BROKEN}
 
 _SHORTEST = GAP_BOUNDS[0]
 _KEPT_STALLS = 14
@@ -107,7 +115,7 @@ class Stream:
         "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
         "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
         # why
-        "cause", "endless", "_rule", "_tail", "_ending",
+        "cause", "close_code", "endless", "_rule", "_tail", "_ending",
         # for the path of a chunk
         "_alive", "_odd", "_comment", "_notable", "_end_gap",
     )
@@ -167,6 +175,7 @@ class Stream:
         self._notable = -1.0  # gaps above this want more than to be counted
         self._end_gap = 0  # 1 when the gap before the end, which no chunk closed, has been counted
         self.cause: Cause | None = None
+        self.close_code: int | None = None
         self._ending: Ending | None = None
 
     @property
@@ -228,9 +237,16 @@ class Stream:
         if self.cause is None or self.cause.reason is Reason.SERVER_CANCELLED:  # cancelled because of what comes now
             self.cause = cause
 
+    def closed(self, now: float, cause: Cause, code: int | None) -> None:
+        """A close frame passed, of either side; the first one counts."""
+        if self._end(Signal.CLOSED, now) is Life.CLOSED and self.cause is None:
+            self.cause = cause
+        if self.close_code is None:
+            self.close_code = code
+
     def live_state(self, now: float) -> State:
         """Return the state of the open stream at ``now``."""
-        if self.life is Life.FINISHED:
+        if self.life in _COMPLETE:
             return State.FLOWING
         if self.life is Life.GONE or self.lost_at is not None:
             return State.ABANDONED
@@ -287,8 +303,8 @@ class Stream:
     def _end(self, signal: Signal, now: float) -> Life:
         """Take evidence of an end; the first one sets the time."""
         life = self._move(signal)
-        if self.ended_at is None and life in {Life.FINISHED, Life.GONE, Life.BROKEN}:
-            if life is not Life.FINISHED and self.headers_at is not None and self.progress_at <= self.idle_since:
+        if self.ended_at is None and life in _OVER:
+            if life not in _COMPLETE and self.headers_at is not None and self.progress_at <= self.idle_since:
                 gap = now - self.idle_since
                 self.gap_counts[bisect_left(GAP_BOUNDS, gap)] += 1
                 self._end_gap = 1

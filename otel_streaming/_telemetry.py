@@ -189,6 +189,7 @@ class Telemetry:
             sc.FINISH_REASON: s.finish_reason[:_MAX_TEXT]
             if s.finish_reason and self._settings.capture_finish_reason
             else None,
+            sc.WEBSOCKET_CLOSE_CODE: s.close_code,
             sc.ATTEMPT_BASIS: s.attempt_basis.value if s.attempt_basis else None,
             sc.ABANDONED_DURATION: s.abandoned_duration if left else None,
             sc.ABANDONED_SIZE: s.abandoned_size if left else None,

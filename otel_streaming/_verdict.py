@@ -86,6 +86,7 @@ class StreamSummary:
     abandoned_size: int
     abandoned_duration: float
     finish_reason: str | None
+    close_code: int | None
     output_tokens: int | None
     model: str | None
 
@@ -143,6 +144,7 @@ def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSu
         abandoned_size=stream.abandoned_size,
         abandoned_duration=0.0 if gone is None else max(0.0, now - gone),
         finish_reason=said.finish_reason,
+        close_code=stream.close_code,
         output_tokens=said.output_tokens,
         model=said.model,
     )

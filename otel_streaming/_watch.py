@@ -16,7 +16,7 @@ import typing
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_streaming._causes import Cause, cause_of
+from otel_streaming._causes import Cause, cause_of, cause_of_close
 from otel_streaming._config import Settings, read_settings
 from otel_streaming._registry import Registry
 from otel_streaming._shape import (
@@ -54,6 +54,10 @@ CHUNKED_AFTER = 1.0
 _ONLY_IF_OPEN = {None, Protocol.FIXED, Protocol.CHUNKED}
 """Framings that make no stream of an error page."""
 _NO_FINAL = Cause(Reason.INCOMPLETE_RESPONSE, Origin.SERVER)
+
+ABNORMAL = 1006
+"""The close code that stands for a connection lost without a close frame (RFC 6455 section 7.1.5)."""
+_RESTART = 1012
 
 _NOT_READ = Cause(Reason.CLIENT_TIMEOUT, Origin.CLIENT)
 
@@ -171,6 +175,10 @@ class Watch:
     wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
     peer: Peer = UNKNOWN_PEER
     server = Server()
+    asked: Protocol | None = None  # what the request itself asks for, whatever its headers accept
+    farewell: Callable[[], int | None] | None = None  # tells the close code that the application has not received
+    closing: int | None = None  # the code of the close frame that the application sends
+    parting: int | None = None  # the close code of a server whose application returns without closing a WebSocket
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
     parent: Span | None = None
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
@@ -185,7 +193,7 @@ class Watch:
         self._engine = engine
         self._scope = scope
         self._template = template
-        self._method: str = scope["method"]
+        self._method: str = scope.get("method", "GET")  # a WebSocket's, RFC 6455 section 4.1
         self._path: str = scope["path"]
         self._headers: HeaderList = scope["headers"]
         self.clock = clock = engine.registry.clock
@@ -224,7 +232,7 @@ class Watch:
         """Tell the request itself from another one that the application makes of a copy of its scope."""
         return scope is self._scope or scope["path"] == self._path or self._context is None
 
-    # The five that follow run within the adapters' own guard, for every request or more often.
+    # The six that follow run within the adapters' own guard, for every request or more often.
 
     def respond(self, status: int, headers: HeaderList) -> None:
         """Response headers are about to be sent."""
@@ -237,6 +245,11 @@ class Watch:
             self._length = self._due = length or 0
         elif protocol is not None:
             self._open(protocol, media_type, status, encoded=encoded, dialect=announced(headers))
+
+    def upgrade(self) -> None:
+        """The connection is about to become a WebSocket: with 101, over HTTP/2 with 200 (RFC 8441 section 5)."""
+        self.answered = 101 if self._scope.get("http_version", "1.1") < "2" else 200
+        self._open(Protocol.WEBSOCKET, "", self.answered, encoded=False, dialect=None)
 
     def rewire(self, status: int) -> None:
         """Response headers are about to be sent by an outer layer, perhaps with another status."""
@@ -281,10 +294,31 @@ class Watch:
     @harmless
     def left(self) -> None:
         """The reader has gone."""
-        if self._left_at is None and not self.wire_done:  # after the final message it means nothing
-            self._left_at = self.clock()
-            if self.stream is not None:
-                self.stream.left(self._left_at)
+        # After the final message, or the application's close frame, it means nothing.
+        if self._left_at is not None or self.wire_done or self.closing is not None:
+            return
+        self._left_at = now = self.clock()
+        if self.stream is None:
+            return
+        code = self.farewell() if self.farewell is not None else None
+        if code not in {None, ABNORMAL}:
+            self.closed(code, Origin.CLIENT)
+        elif self.asked and self._draining:
+            # Servers that drain drop their WebSockets, and tell a ``send`` no more than that one is gone.
+            self._close(self.stream, cause_of_close(_RESTART, Origin.SERVER), None)
+        else:
+            self.stream.left(now)
+
+    @harmless
+    def closed(self, code: int, side: Origin) -> None:
+        """A WebSocket is closed: by the application, or by its client as the server tells it."""
+        if self.closing is not None:  # the client's frame is its echo
+            code, side = self.closing, Origin.SERVER
+        stream, by_client = self.stream, side is Origin.CLIENT
+        if stream is None or (code == ABNORMAL and by_client):
+            self.left()
+        elif by_client or self._left_at is None:
+            self._close(stream, cause_of_close(code, side), int(code))
 
     def lost(self, stream: Stream, now: float) -> None:
         """The watchdog found that the server has lost the reader: a note, taken up with the next thing that happens.
@@ -295,7 +329,7 @@ class Watch:
             stream.lost_at = now
 
     @harmless
-    def send_failed(self, error: OSError) -> None:
+    def send_failed(self, error: Exception) -> None:
         """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
         if isinstance(error, TimeoutError) and self.stream is not None:
             self.stream.failed(self.clock(), _NOT_READ)
@@ -319,6 +353,8 @@ class Watch:
             self.broke(exception)
         else:
             self._look()
+        if exception is None and self.parting is not None and self.stream is not None:
+            self.closed(self.parting, Origin.SERVER)
         if not self.answered:
             self._attempt(None if self._left_at is not None else _status_of(exception))
             self.answered = -1  # what is sent after this is too late
@@ -365,7 +401,8 @@ class Watch:
         return type(None), ()
 
     def _request(self) -> Request:
-        return read_request(self._method, self._path, self._headers)
+        request = read_request(self._method, self._path, self._headers)
+        return request if self.asked is None else request._replace(accepts=self.asked)
 
     def _route(self) -> str | None:
         if self.parent is None:
@@ -459,6 +496,14 @@ class Watch:
             summary = summarise(stream, self.clock(), draining=self._draining)
             if summary.bad:
                 self._engine.telemetry.mark(self.parent, summary)
+
+    def _close(self, stream: Stream, cause: Cause, code: int | None) -> None:
+        """End a WebSocket: its application may go on, but nothing that follows counts, unless it failed before."""
+        stream.closed(self.clock(), cause, code)
+        self._mark(stream)
+        if stream.life is Life.CLOSED:
+            self.wire_done, self.stream = True, None
+            self._end(stream)
 
     def _end(self, stream: Stream) -> None:
         now = self.clock()

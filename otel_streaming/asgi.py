@@ -11,8 +11,9 @@ import asyncio
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_streaming import websocket
 from otel_streaming._peers import peer_of
 from otel_streaming._watch import Server, Watch, engine
 
@@ -58,15 +59,16 @@ class StreamingMiddleware:
             scope[KEY] = None
             await self.app(scope, _holding(self.server, receive), _flushing(send))
             return
-        watch = _new_watch(scope) if kind == "http" and KEY not in scope else None
-        if watch is None:
+        doors = _DOORS.get(kind)
+        watch = _new_watch(scope) if doors is not None and KEY not in scope else None
+        if doors is None or watch is None:
             await self.app(scope, receive, send)
             return
         watch.wire_done = False
         watch.server = self.server
         watch.peer = peer_of(receive, send)
         try:
-            await self.app(scope, _listening(watch, receive), _forwarding(watch, send))
+            await self.app(scope, doors.listening(watch, receive), doors.forwarding(watch, send))
         except BaseException as exception:
             watch.returned(exception)
             raise
@@ -86,15 +88,15 @@ def hooked_router(original: Router, template: Template) -> Router:
 
     @functools.wraps(original)
     async def entered(router: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = scope.get(KEY)
-        if watch is None and scope["type"] == "http" and KEY not in scope:  # no outer hook: stand in for it
+        watch, doors = scope.get(KEY), _DOORS.get(scope["type"])
+        if watch is None and doors is not None and KEY not in scope:  # no outer hook: stand in for it
             await StreamingMiddleware(functools.partial(entered, router))(scope, receive, send)
             return
-        if watch is None or not watch.enter(scope, template):
+        if watch is None or doors is None or not watch.enter(scope, template):
             await original(router, scope, receive, send)
             return
         try:
-            await original(router, scope, receive, _counting(watch, send, inner=True))
+            await original(router, scope, receive, doors.counting(watch, send))
         except BaseException as exception:
             watch.broke(exception)
             raise
@@ -214,6 +216,20 @@ def _other_message(watch: Watch, message: Message, *, mine: bool, inner: bool) -
         # A file sent by its name (pathsend) has no body here: the server knows its length.
         watch.finish(message.get("body", b"") if kind == _BODY else None)
     return mine
+
+
+class _Doors(NamedTuple):
+    """What stands between server and application in exchanges of one kind."""
+
+    listening: Callable[[Watch, Receive], Receive]
+    forwarding: Callable[[Watch, Send], Send]
+    counting: Callable[[Watch, Send], Send]
+
+
+_DOORS = {
+    "http": _Doors(_listening, _forwarding, functools.partial(_counting, inner=True)),
+    "websocket": _Doors(websocket.listening, websocket.forwarding, lambda _, send: send),
+}
 
 
 def _holding(server: Server, receive: Receive) -> Receive:

@@ -42,7 +42,8 @@ def starlette_routing(module: ModuleType, patches: Patches) -> None:
 
 def litestar_route(module: ModuleType, patches: Patches) -> None:
     """Hook the end of Litestar's routes, below their middleware and exception handlers."""
-    patches.wrap(module.HTTPRoute, "handle", lambda original: hooked_router(original, _litestar_template))
+    route = getattr(module, "HTTPRoute", None) or module.WebSocketRoute
+    patches.wrap(route, "handle", lambda original: hooked_router(original, _litestar_template))
 
 
 def quart_asgi(module: ModuleType, patches: Patches) -> None:
@@ -61,11 +62,21 @@ def quart_asgi(module: ModuleType, patches: Patches) -> None:
         return called
 
     patches.wrap(module.ASGIHTTPConnection, "__call__", call)
+    patches.wrap(module.ASGIWebsocketConnection, "__call__", call)
     patches.wrap(
         module.ASGIHTTPConnection,
         "_send_response",
         lambda original: _breaks(original, lambda connection, *_: connection.scope.get(KEY)),
     )
+
+
+def quart_app(module: ModuleType, patches: Patches) -> None:
+    """See the exception of a WebSocket's handler: Quart logs it and closes with 1000 as if all were well."""
+
+    def watch_of(_: Any, context: Any, *__: Any) -> Any:
+        return _watch_of(context.request_websocket)
+
+    patches.wrap(module.Quart, "full_dispatch_websocket", lambda original: _breaks(original, watch_of))
 
 
 def quart_context(module: ModuleType, patches: Patches) -> None:
@@ -174,6 +185,8 @@ def _template(scope: Any, mount: type) -> str | None:
 HOOKS = {
     "starlette.routing": starlette_routing,
     "litestar.routes.http": litestar_route,
+    "litestar.routes.websocket": litestar_route,
+    "quart.app": quart_app,
     "quart.asgi": quart_asgi,
     "quart.ctx": quart_context,
     "django.core.handlers.base": django_base,

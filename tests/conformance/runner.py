@@ -1,6 +1,7 @@
 """Run the matrix: one real server process per row (server x framework), every cause over real sockets."""
 
 import asyncio
+import contextlib
 import os
 import platform
 import random
@@ -114,10 +115,14 @@ def wrong(row):
     return found
 
 
-def versions():
+NAMES = (
+    "uvicorn h11 httptools hypercorn h2 granian daphne gunicorn uvicorn-worker"
+    " starlette fastapi sse-starlette litestar quart django"
+)
+
+
+def versions(names=NAMES):
     """Return the versions of what was run."""
-    names = "uvicorn h11 httptools hypercorn h2 granian daphne gunicorn uvicorn-worker"
-    names += " starlette fastapi sse-starlette litestar quart django"
     found = ", ".join(f"{name} {version(name)}" for name in names.split())
     return f"CPython {platform.python_version()}, {found}"
 
@@ -128,14 +133,12 @@ def cell(spans):
     return " + ".join("/".join(word) for word in words) or "-"
 
 
-def run_row(server, framework, folder, causes=tuple(CAUSES)):
-    """Start the server, bring about each cause, stop it; returns the cells."""
-    sink, row = Sink(), Row(server, framework)
-    client = Client2 if server == "hypercorn-h2" else Client
-    (port,) = free_ports(1)
-    traces = {cause: random.randbytes(16).hex() for cause in causes if not impossible(server, framework, cause)}
+@contextlib.contextmanager
+def serving(row, command, folder):
+    """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end."""
+    sink, (port,) = Sink(), free_ports(1)
     env = {
-        "FRAMEWORK": framework,
+        "FRAMEWORK": row.framework,
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_LOGS_EXPORTER": "none",
@@ -146,18 +149,27 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
         "OTEL_PYTHON_STREAMING_STATE_DIR": "off",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
     }
-    command = [BIN / "opentelemetry-instrument", *SERVERS[server].format(port=port).split()]
-    command[1] = BIN / command[1]
-    log = folder / f"{server}-{framework}.log"
+    program, *arguments = command.format(port=port).split()
+    name = f"{row.server}-{row.framework}"
+    command = [BIN / "opentelemetry-instrument", BIN / program, *arguments]
     try:
-        with Process(f"{server} {framework}", command, log, env, SERVICE) as process:
-            asyncio.run(_causes(process, port, client, traces, sink))
+        with Process(name, command, folder / f"{name}.log", env, SERVICE) as process:
+            yield process, port, sink
             row.exit = process.returncode
     finally:
         sink.close()
-    row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     row.routes = {span.get("http.route") for spans in sink.spans.values() for span in spans}
     row.started, row.ended = sink.total("stream.ledger.started"), sink.total("stream.ledger.ended")
+
+
+def run_row(server, framework, folder, causes=tuple(CAUSES)):
+    """Start the server, bring about each cause, stop it; returns the cells."""
+    row = Row(server, framework)
+    client = Client2 if server == "hypercorn-h2" else Client
+    traces = {cause: random.randbytes(16).hex() for cause in causes if not impossible(server, framework, cause)}
+    with serving(row, SERVERS[server], folder) as (process, port, sink):
+        asyncio.run(_causes(process, port, client, traces, sink))
+    row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row
 
 
@@ -165,20 +177,17 @@ def clients_of(process, port, names):
     """Send one client for each of the named causes."""
 
     async def all_of_them():
-        await _ready(process, port)
+        await ready(process, port)
         await asyncio.gather(*(_act(Client, port, name, random.randbytes(16).hex()) for name in names))
 
     asyncio.run(all_of_them())
 
 
 async def _causes(process, port, client, traces, sink):
-    await _ready(process, port)
+    await ready(process, port)
     at_last = {"drained", "sigterm"}
     await asyncio.gather(*(_act(client, port, c, t) for c, t in traces.items() if c not in at_last))
-    deadline = time.monotonic() + 20
-    due = {trace for cause, trace in traces.items() if cause not in {*at_last, "head"}}
-    while time.monotonic() < deadline and not due <= sink.spans.keys():  # noqa: ASYNC110 - nothing tells of a span
-        await asyncio.sleep(0.05)
+    await told_of(sink, {trace for cause, trace in traces.items() if cause not in {*at_last, "head"}})
     if at_last & traces.keys():
         names = sorted(at_last & traces.keys())
         stopping = await asyncio.gather(*(_ask(client, port, name, traces[name]) for name in names))
@@ -186,13 +195,28 @@ async def _causes(process, port, client, traces, sink):
         process.signal(signal.SIGTERM)
         leaving = [asyncio.ensure_future(_leave(one, CAUSES[name])) for one, name in zip(stopping, names, strict=True)]
         await asyncio.wait(leaving, timeout=5)
-        try:
-            await asyncio.to_thread(process.wait, 8)
-        except StackError:  # daphne waits for ever for anyio's worker threads, without us as well
-            process.signal(signal.SIGKILL)
+        await gone(process)
 
 
-async def _ready(process, port):
+async def gone(process):
+    try:
+        await asyncio.to_thread(process.wait, 8)
+    except StackError:  # daphne waits for ever for anyio's worker threads, without us as well
+        process.signal(signal.SIGKILL)
+
+
+async def told_of(sink, due):
+    """Wait for a span of each trace, but not for ever."""
+    await until(lambda: due <= sink.spans.keys())
+
+
+async def until(condition):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not condition():  # noqa: ASYNC110 - nothing tells of what a sink receives
+        await asyncio.sleep(0.05)
+
+
+async def ready(process, port):
     deadline = time.monotonic() + 60
     while True:
         process.check()

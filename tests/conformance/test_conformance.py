@@ -6,6 +6,7 @@ import os
 import pytest
 
 from stack import Process, free_ports
+from tests.conformance import sockets
 from tests.conformance.runner import BIN, CAUSES, SERVERS, SERVICE, clients_of, run_row, wrong
 
 pytestmark = pytest.mark.e2e
@@ -25,16 +26,47 @@ def test_row(server, framework, causes, tmp_path):
     assert wrong(run_row(server, framework, tmp_path, causes)) == []
 
 
+AT_THE_ENDS = ("server_1011", "client_1001", "fin", "returns", "sigterm")
+SOCKETS = [
+    ("uvicorn-sansio", "fastapi", tuple(sockets.CAUSES)),
+    ("uvicorn-sansio", "raw-pushes", tuple(sockets.CAUSES)),
+    *((server, "starlette", AT_THE_ENDS) for server in sockets.SERVERS),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "framework", "causes"), SOCKETS, ids=lambda value: value if str(value) == value else ""
+)
+def test_sockets(server, framework, causes, tmp_path):
+    """Each end of a WebSocket is told by its name, once, and counted once."""
+    assert sockets.wrong(sockets.run_row(server, framework, tmp_path, causes)) == []
+
+
 @pytest.mark.parametrize("server", ["granian", "uvicorn-httptools"])
 def test_what_a_bare_server_tells(server, tmp_path):
     """Without us, granian tells an application that never listens nothing of a reader who has left; uvicorn does."""
-    record, (port,) = tmp_path / "record", free_ports(1)
-    env = {"FRAMEWORK": "recorded", "RECORD": str(record), "PYTHONPATH": os.fspath(SERVICE)}
-    program, *arguments = SERVERS[server].format(port=port).split()
-    log = tmp_path / "bare.log"
-    with Process("bare", [BIN / program, *arguments], log, env, SERVICE) as process:
-        clients_of(process, port, ("read", "fin"))
-        process.wait_until(lambda: record.exists() and len(record.read_text().splitlines()) == 2, "two records", 20)
-    recorded = dict(json.loads(line) for line in record.read_text().splitlines())
-    assert recorded.keys() == {"read", "fin"}
+    recorded = record(SERVERS[server], clients_of, ("read", "fin"), tmp_path)
     assert (recorded["read"] == recorded["fin"]) is (server == "granian")
+
+
+@pytest.mark.parametrize("server", ["granian", "uvicorn-sansio"])
+def test_what_a_bare_server_tells_of_sockets(server, tmp_path):
+    """Without us, granian tells the same of a close frame without a code, a violation and a lost connection."""
+    ends = ("client_none", "fin", "rst", "unmasked", "not_utf8")
+    recorded = record(sockets.SERVERS[server], sockets.clients_of, ends, tmp_path)
+    told = {json.dumps(messages) for messages in recorded.values()}
+    assert len(told) == (1 if server == "granian" else 4)  # fin and rst are alike
+
+
+def record(command, clients, causes, folder):
+    """Return what a bare server told the application of each cause."""
+    path, (port,) = folder / "record", free_ports(1)
+    env = {"FRAMEWORK": "recorded", "RECORD": str(path), "PYTHONPATH": os.fspath(SERVICE)}
+    program, *arguments = command.format(port=port).split()
+    with Process("bare", [BIN / program, *arguments], folder / "bare.log", env, SERVICE) as process:
+        clients(process, port, causes)
+        every = len(causes)
+        process.wait_until(lambda: path.exists() and len(path.read_text().splitlines()) == every, "all records", 20)
+    recorded = dict(json.loads(line) for line in path.read_text().splitlines())
+    assert recorded.keys() == set(causes)
+    return recorded

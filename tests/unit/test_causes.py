@@ -11,7 +11,7 @@ import pytest
 import requests
 import urllib3
 
-from otel_streaming._causes import cause_of
+from otel_streaming._causes import cause_of, cause_of_close
 from otel_streaming.semconv import Origin, Reason
 
 
@@ -117,3 +117,21 @@ def test_groups_without_end_are_not_followed():
         outer.exceptions = (group,) * 50
         group = outer
     assert cause_of(group).reason is Reason.PRODUCER_ERROR
+
+
+CLOSES = {
+    Reason.COMPLETED: {1000, 1001, 1005, 3000, 3999, 4000, 4999},
+    Reason.PROTOCOL_ERROR: {1002, 1003, 1007, 1008, 1009, 1010},
+    Reason.IN_BAND_ERROR: {1011, 1013, 1014},
+    Reason.SERVER_SHUTDOWN: {1012},
+    Reason.UNKNOWN: {-1, 0, 999, 1004, 1006, 1015, 1016, 2999},
+}
+
+
+@pytest.mark.parametrize("reason", CLOSES)
+def test_close_codes(reason):
+    """Every close code has its reason, and points at the side that sent it where that is known."""
+    for code in CLOSES[reason]:
+        assert cause_of_close(code, Origin.SERVER) == (reason, Origin.SERVER)
+        by_client = {Reason.PROTOCOL_ERROR: Origin.UNKNOWN, Reason.SERVER_SHUTDOWN: Origin.SERVER}
+        assert cause_of_close(code, Origin.CLIENT) == (reason, by_client.get(reason, Origin.CLIENT))

@@ -66,6 +66,7 @@ SIGNALS = {
     "eof": lambda stream, now: stream.eof(now),
     "left": lambda stream, now: stream.left(now),
     "failed": lambda stream, now: stream.failed(now, Cause(Reason.PRODUCER_ERROR, Origin.SERVER)),
+    "closed": lambda stream, now: stream.closed(now, Cause(Reason.COMPLETED, Origin.CLIENT), 1000),
     "summary": summarise,
 }
 
@@ -595,3 +596,31 @@ def test_a_departure_noticed_earlier_has_its_own_time(begin, idle_since, gone_at
     summary = summarise(stream, 7.0)
     assert (summary.client_gone_at, summary.ended_at) == (gone_at, gone_at)
     assert summary.abandoned_duration == 7.0 - gone_at
+
+
+BYE = Cause(Reason.COMPLETED, Origin.CLIENT)
+TALKING = [("headers", 0.0, 101), ("chunk", 1.0, b"tick")]
+
+
+def test_a_close_frame_is_final(begin):
+    """What follows a close frame is its echo; no gap stands before it, and its first code counts."""
+    stream = begin(Protocol.WEBSOCKET, Kind.SUBSCRIPTION)
+    act(stream, [*TALKING, ("closed", 5.0, BYE, 1000), ("closed", 6.0, fails(Reason.IN_BAND_ERROR)[2], 1011)])
+    act(stream, [fails(Reason.PRODUCER_ERROR, at=7.0), ("left", 8.0), ("chunk", 9.0, b"tick")])
+    assert stream.live_state(9.0) is State.FLOWING
+    summary = end(stream, 9.0)
+    assert (summary.reason, summary.origin, summary.close_code) == (Reason.COMPLETED, Origin.CLIENT, 1000)
+    assert (summary.ended_at, summary.chunks, summary.abandoned_chunks) == (5.0, 1, 0)
+    assert sum(summary.gap_counts) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [(("left", 5.0), Reason.COMPLETED), (fails(Reason.PRODUCER_ERROR), Reason.PRODUCER_ERROR)],
+)
+def test_a_close_frame_after_an_end(begin, before, reason):
+    """The close frame of a reader that has gone explains it; one that follows a failure is its echo."""
+    stream = begin(Protocol.WEBSOCKET, Kind.SUBSCRIPTION)
+    act(stream, [*TALKING, before, ("closed", 6.0, BYE, 1001)])
+    summary = end(stream, 9.0)
+    assert (summary.reason, summary.close_code, summary.ended_at) == (reason, 1001, 5.0)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming._dialects import STREAMING_TYPES
-from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Role
+from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Retry, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 _MIXED_REPLACE = "multipart/x-mixed-replace"
 _MCP = {b"mcp-session-id", b"mcp-protocol-version"}
+_FURTHER = {
+    b"x-stainless-retry-count": (Retry.RETRIED, {b"", b"0"}),  # the SDKs of OpenAI and Anthropic send 0 at first
+    b"last-event-id": (Retry.RESUMED, {b""}),  # WHATWG HTML 9.2.4
+}
+"""Request headers that tell of an earlier attempt, and the values that tell of none."""
 _TYPES_IN_ACCEPT = tuple((name.encode(), protocol) for name, protocol in STREAMING_TYPES.items())
 METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 
@@ -40,18 +45,22 @@ class Request(NamedTuple):
     path: str
     accepts: Protocol | None
     mcp: bool
+    retry: Retry = Retry.NONE
 
 
 def read_request(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
     """Read what a request asks for."""
-    accepts, mcp = None, False
+    accepts, mcp, retry = None, False, Retry.NONE
     for name, value in headers:
         lower = name.lower()
         if lower == b"accept":
             accepts = next((p for media_type, p in _TYPES_IN_ACCEPT if media_type in value.lower()), accepts)
         elif lower in _MCP:
             mcp = True
-    return Request(method if method in METHODS else OTHER, path, accepts, mcp)
+        elif lower in _FURTHER and retry is not Retry.RESUMED:  # which tells more than a number does
+            word, none = _FURTHER[lower]
+            retry = retry if value.strip() in none else word
+    return Request(method if method in METHODS else OTHER, path, accepts, mcp, retry)
 
 
 _READ = {len(b"content-type"), len(b"content-length"), len(b"content-encoding")}

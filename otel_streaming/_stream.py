@@ -25,7 +25,7 @@ from otel_streaming._dialects import (
 )
 from otel_streaming._frames import FRAMES, Framed
 from otel_streaming._tail import HEAD, Tail, clip
-from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, State
+from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, Retry, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ class Stream:
     # fmt: off
     __slots__ = (  # noqa: RUF023 - by meaning
         # what it is
-        "shape", "method", "status", "basis", "threshold", "life",
+        "shape", "method", "retry", "status", "basis", "threshold", "life",
         # when
         "started_at", "headers_at", "first_chunk_at", "progress_at", "idle_since", "gone_at", "ended_at",
         "lost_at", "warned_of",  # written by the watchdog
@@ -147,6 +147,7 @@ class Stream:
         """
         self.shape = shape
         self.method = method
+        self.retry = Retry.NONE
         self.status: int | None = None
         self.basis: AttemptBasis | None = None
         self.threshold = threshold

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.context import Context
@@ -33,7 +33,7 @@ from otel_streaming._version import __version__
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from otel_streaming._config import Settings
     from otel_streaming._registry import Registry
@@ -55,7 +55,17 @@ _MAX_TEXT = 256
 class Telemetry:
     """Spans, log records and instruments of one process."""
 
-    def __init__(self, settings: Settings, registry: Registry, *, instruments: bool = True) -> None:
+    _caught_of: ClassVar[trace.TracerProvider | None] = None  # a processor can be added, and never taken away
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        instruments: bool = True,
+        caught: Callable[[Span], None] | None = None,
+    ) -> None:
+        self._caught = caught
         self._settings = settings
         self._registry = registry
         self._instruments = instruments
@@ -75,6 +85,26 @@ class Telemetry:
         """Return the span that is current here, or was in ``context``; None if there is none."""
         span = trace.get_current_span() if context is None else context.run(trace.get_current_span)
         return span if span is not trace.INVALID_SPAN and span.get_span_context().is_valid else None
+
+    def catch(self) -> None:
+        """Have ``caught`` called with each SERVER span that starts, where there is an SDK to tell of it.
+
+        Some are current in no place of ours: contrib's below a BaseHTTPMiddleware, and the one for Django.
+        """
+        provider = trace.get_tracer_provider()
+        add = getattr(provider, "add_span_processor", None)
+        if add is None or self._caught is None or provider is Telemetry._caught_of:
+            return
+        caught = self._caught
+        Telemetry._caught_of = provider
+        from opentelemetry.sdk.trace import SpanProcessor  # noqa: PLC0415 - only where there is an SDK
+
+        class Catcher(SpanProcessor):
+            def on_start(self, span: Any, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
+                if span.kind is SpanKind.SERVER:
+                    caught(span)
+
+        add(Catcher())
 
     @staticmethod
     def route_of(parent: Span | None) -> str | None:
@@ -156,6 +186,7 @@ class Telemetry:
         provider = trace.get_tracer_provider()
         if self._tracer is None or provider is not self._provider:
             self._provider = provider
+            self.catch()
             self._tracer = provider.get_tracer(sc.SCOPE, __version__)
             if hasattr(self._tracer, "sampler") and self._settings.spans != "sampled":  # an SDK tracer, ours alone
                 from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415 - only where there is an SDK
@@ -190,6 +221,7 @@ class Telemetry:
             if s.finish_reason and self._settings.capture_finish_reason
             else None,
             sc.WEBSOCKET_CLOSE_CODE: s.close_code,
+            sc.RETRY: s.retry.value,
             sc.ATTEMPT_BASIS: s.attempt_basis.value if s.attempt_basis else None,
             sc.ABANDONED_DURATION: s.abandoned_duration if left else None,
             sc.ABANDONED_SIZE: s.abandoned_size if left else None,

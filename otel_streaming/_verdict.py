@@ -16,6 +16,7 @@ from otel_streaming.semconv import (
     Phase,
     Reason,
     Result,
+    Retry,
     Terminal,
 )
 
@@ -64,6 +65,7 @@ class StreamSummary:
     origin: Origin
     dialect: Dialect
     terminal: Terminal
+    retry: Retry
     attempt_basis: AttemptBasis | None
     started_at: float
     headers_at: float | None
@@ -122,6 +124,7 @@ def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSu
         origin=_origin(stream, reason),
         dialect=Dialect.NONE if rule is None else rule.dialect,
         terminal=terminal,
+        retry=stream.retry,
         attempt_basis=stream.basis,
         started_at=stream.started_at,
         headers_at=stream.headers_at,

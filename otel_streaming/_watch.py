@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import typing
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_streaming._causes import Cause, cause_of, cause_of_close
@@ -92,8 +92,20 @@ class Engine:
         self.settings = settings
         self.registry = Registry(max_routes=settings.max_routes)
         # The SDK keeps the first callbacks of an instrument for ever: an engine for a while makes none.
-        self.telemetry = Telemetry(settings, self.registry, instruments=listener is None)
+        self.telemetry = Telemetry(settings, self.registry, instruments=listener is None, caught=_caught)
         self.listener = listener
+        with contextlib.suppress(Exception):  # of a host's own provider
+            self.telemetry.catch()
+
+
+watched: ContextVar[Watch] = ContextVar("otel_streaming_watched")
+"""What watches the exchange that the running code belongs to, however deep in tasks and threads."""
+
+
+def _caught(span: Span) -> None:
+    watch = watched.get(None)
+    if watch is not None:
+        watch.served_by(span)
 
 
 class _Current:
@@ -181,6 +193,7 @@ class Watch:
     parting: int | None = None  # the close code of a server whose application returns without closing a WebSocket
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
     parent: Span | None = None
+    _server_span: Span | None = None
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
     _context: Context | None = None
     _left_at: float | None = None
@@ -231,6 +244,11 @@ class Watch:
     def _ours(self, scope: Any) -> bool:
         """Tell the request itself from another one that the application makes of a copy of its scope."""
         return scope is self._scope or scope["path"] == self._path or self._context is None
+
+    def served_by(self, span: Span) -> None:
+        """A server span starts: the first one is this exchange's, others are of requests that it makes."""
+        if self._server_span is None and self._scope is not None:
+            self._server_span = span
 
     # The six that follow run within the adapters' own guard, for every request or more often.
 
@@ -364,7 +382,9 @@ class Watch:
             if stream is not None:
                 self._end(stream)
         self.stream = self._attempted = None
-        self._scope = self.parent = self._context = None  # they lead back to the scope, which holds us
+        # They lead back to the scope, which holds us; and tasks that go on hold us by their context.
+        self._scope = self.parent = self._context = self._server_span = None
+        self._headers = ()
 
     def _look(self) -> None:
         """Ask the server for the reader once more: it may have gone in a silence, unknown to the application.
@@ -406,7 +426,9 @@ class Watch:
 
     def _route(self) -> str | None:
         if self.parent is None:
-            self.parent = self._engine.telemetry.current(self._context)
+            current = self._engine.telemetry.current
+            seen = current(self._context) if self._context is not None else None
+            self.parent = seen or self._server_span or current(None)
         route = "".join(template for _, template in self._mounts) + (self._template(self._scope) or "")
         return route or self._engine.telemetry.route_of(self.parent)
 
@@ -424,7 +446,7 @@ class Watch:
         threshold = settings.stall_threshold.get(route, self._path)
         if kind is Kind.SUBSCRIPTION and not settings.stall_threshold.named(route, self._path):
             threshold = float("inf")
-        return Stream(
+        stream = Stream(
             Shape(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route)),
             request.method,
             self._started_at,
@@ -434,6 +456,8 @@ class Watch:
             announced=dialect,
             recent=settings.chunk_events,
         )
+        stream.retry = request.retry
+        return stream
 
     def _open(
         self, protocol: Protocol, media_type: str, status: int, *, encoded: bool, dialect: Dialect | None

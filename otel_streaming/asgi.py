@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming import websocket
 from otel_streaming._peers import peer_of
-from otel_streaming._watch import Server, Watch, engine
+from otel_streaming._watch import Server, Watch, engine, watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -121,6 +121,7 @@ def _new_watch(scope: Scope) -> Watch | None:
     except Exception:  # noqa: BLE001 - a scope we cannot read is the application's to judge
         return None
     scope[KEY] = watch
+    watched.set(watch)
     return watch
 
 

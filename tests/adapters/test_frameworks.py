@@ -57,8 +57,9 @@ def django():
 
     urls = type("urls", (), {"urlpatterns": [path("v1/", include([path("<str:ending>", stream)]))]})
     if not settings.configured:
-        settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)  # noqa: S106
+        settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)  # noqa: S106
         django.setup()
+    settings.ROOT_URLCONF = urls
     from django.core.handlers.asgi import ASGIHandler
 
     return ASGIHandler()

@@ -207,6 +207,15 @@ def test_error_instead_of_a_stream(status, headers, expected, hooks, captured):
     )
 
 
+@pytest.mark.parametrize("steps", [answer(*ANSWER), [start(503, b"text/plain"), body(b"sorry", more=False)]])
+def test_further_attempts(steps, hooks, captured):
+    """What a client tries again says so, whether it gets a stream or an error in its place."""
+    for header in ((b"x-stainless-retry-count", b"1"), (b"last-event-id", b"7")):
+        run(hooks(script(*steps)), scope=http_scope(headers=[SSE, header]))
+    run(hooks(script(*steps)), scope=http_scope(headers=[SSE]))
+    assert [str(s.retry) for s in captured] == ["retried", "resumed", "none"]
+
+
 def test_error_on_a_route_that_has_streamed(both, captured):
     """A route that streamed before is remembered: its 5xx counts."""
     run(both(script(*answer(*ANSWER))))

@@ -4,7 +4,7 @@ import pytest
 
 from otel_streaming._config import PREFIX, Settings, read_settings
 from otel_streaming._shape import announced, kind_of, protocol_of, read_request, read_response, would_have_streamed
-from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol
+from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Retry
 
 SSE = [(b"content-type", b"text/event-stream")]
 
@@ -158,8 +158,30 @@ def test_accept(value, expected):
 def test_other_request_headers_tell_nothing():
     """Headers that say nothing of streams leave a request as it is, before and after those that do."""
     headers = [(b"host", b"x"), (b"ACCEPT", b"text/event-stream"), (b"user-agent", b"x")]
-    assert read_request("POST", "/", headers) == ("POST", "/", Protocol.SSE, False)
-    assert read_request("POST", "/", headers[::2]) == ("POST", "/", None, False)
+    assert read_request("POST", "/", headers) == ("POST", "/", Protocol.SSE, False, Retry.NONE)
+    assert read_request("POST", "/", headers[::2]) == ("POST", "/", None, False, Retry.NONE)
+
+
+FIRST, AGAIN = (b"X-Stainless-Retry-Count", b"0"), (b"x-stainless-retry-count", b" 2 ")
+RESUMES, STARTS = (b"Last-Event-ID", b"0"), (b"last-event-id", b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], Retry.NONE),
+        ([FIRST], Retry.NONE),
+        ([AGAIN], Retry.RETRIED),
+        ([RESUMES], Retry.RESUMED),
+        ([STARTS], Retry.NONE),
+        ([AGAIN, RESUMES], Retry.RESUMED),
+        ([RESUMES, AGAIN], Retry.RESUMED),
+        ([AGAIN, STARTS], Retry.RETRIED),
+    ],
+)
+def test_further_attempts(headers, expected):
+    """A count above 0 tells of a retry, an event's id (0 is one) of a resumption, which tells more."""
+    assert request("POST", "/", *headers).retry is expected
 
 
 def test_an_attempt_by_configuration():

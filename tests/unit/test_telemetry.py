@@ -187,6 +187,7 @@ def test_attributes_of_a_healthy_stream(sdk):
         "http.response.status_code": 200,
         "http.request.method": "POST",
         "http.route": "/chat/{id}",
+        "stream.retry": "none",
         "gen_ai.usage.output_tokens": 7,
         "gen_ai.response.model": "gpt-4o",
         "stream.finish_reason": "length",

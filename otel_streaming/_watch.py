@@ -365,6 +365,13 @@ class Watch:
         self._mark(stream)
 
     @harmless
+    def timed_out(self) -> None:
+        """If a framework has cancelled what sends the response, it did so by a time-out that it keeps to itself."""
+        stream = self.stream
+        if stream is not None and stream.cause is not None and stream.cause.reason is Reason.SERVER_CANCELLED:
+            stream.failed(self.clock(), cause_of(TimeoutError()))
+
+    @harmless
     def returned(self, exception: BaseException | None = None) -> None:
         """The application has returned, or raised, at the outermost hook: the verdict is due."""
         if exception is not None:

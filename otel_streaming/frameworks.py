@@ -26,18 +26,8 @@ def starlette_routing(module: ModuleType, patches: Patches) -> None:
     def template(scope: Any) -> str | None:
         return _template(scope, module.Mount)
 
-    def descend(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def descended(mount: Any, scope: Any, receive: Any, send: Any) -> Any:
-            watch = scope.get(KEY)
-            if watch is not None:
-                watch.descend(scope, mount.path)
-            return original(mount, scope, receive, send)
-
-        return descended
-
     patches.wrap(module.Router, "__call__", lambda original: hooked_router(original, template))
-    patches.wrap(module.Mount, "handle", descend)
+    patches.wrap(module.Mount, "handle", lambda original: _descends(original, "path"))
 
 
 def litestar_route(module: ModuleType, patches: Patches) -> None:
@@ -46,8 +36,16 @@ def litestar_route(module: ModuleType, patches: Patches) -> None:
     patches.wrap(route, "handle", lambda original: hooked_router(original, _litestar_template))
 
 
+def litestar_mount(module: ModuleType, patches: Patches) -> None:
+    """Know the part of the route of an ASGI application that Litestar mounts."""
+    patches.wrap(module.ASGIRoute, "handle", lambda original: _descends(original, "path_format"))
+
+
 def quart_asgi(module: ModuleType, patches: Patches) -> None:
-    """Hook Quart's connection, which lies below what wraps ``app.asgi_app``; it swallows a producer's time-out."""
+    """Hook Quart's connection, which lies below what wraps ``app.asgi_app``.
+
+    It swallows a producer's time-out, and its own (``RESPONSE_TIMEOUT``, 60 s), by which it cancels the producer.
+    """
 
     def call(original: Callable[..., Any]) -> Callable[..., Any]:
         def router(connection: Any, _: Any, receive: Any, send: Any) -> Any:
@@ -61,7 +59,18 @@ def quart_asgi(module: ModuleType, patches: Patches) -> None:
 
         return called
 
+    def request(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def handle_request(connection: Any, *args: Any, **kwargs: Any) -> None:
+            await original(connection, *args, **kwargs)
+            watch = connection.scope.get(KEY)
+            if watch is not None:
+                watch.timed_out()
+
+        return handle_request
+
     patches.wrap(module.ASGIHTTPConnection, "__call__", call)
+    patches.wrap(module.ASGIHTTPConnection, "handle_request", request)
     patches.wrap(module.ASGIWebsocketConnection, "__call__", call)
     patches.wrap(
         module.ASGIHTTPConnection,
@@ -140,6 +149,19 @@ def django_asgi(module: ModuleType, patches: Patches) -> None:
     )
 
 
+def _descends(original: Callable[..., Any], template: str) -> Callable[..., Any]:
+    """Take what a mount is handled by: the mount's attribute ``template`` is its part of the route."""
+
+    @functools.wraps(original)
+    def descended(mount: Any, scope: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = scope.get(KEY)
+        if watch is not None:
+            watch.descend(scope, getattr(mount, template, ""))
+        return original(mount, scope, *args, **kwargs)
+
+    return descended
+
+
 def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Callable[..., Any]:
     """Report an exception that a framework keeps from its caller."""
 
@@ -184,6 +206,7 @@ def _template(scope: Any, mount: type) -> str | None:
 
 HOOKS = {
     "starlette.routing": starlette_routing,
+    "litestar.routes.asgi": litestar_mount,
     "litestar.routes.http": litestar_route,
     "litestar.routes.websocket": litestar_route,
     "quart.app": quart_app,

@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from driver import ANSWER, Connection, chat, http_scope
+from driver import ANSWER, Connection, answer, chat, http_scope, script
 
 from otel_streaming import StreamingMiddleware
 from otel_streaming._patches import Patches
@@ -137,3 +137,62 @@ def test_not_every_attribute_of_that_name_is_a_servers(disconnected, captured):
     behind.disconnected = disconnected
     assert peer_of(None, behind.send) is UNKNOWN_PEER
     assert peer_of(None, Raising().send) is UNKNOWN_PEER
+
+
+@pytest.fixture
+def hooked():
+    patches = Patches()
+    patches.apply(HOOKS)
+    yield
+    patches.undo()
+
+
+@pytest.mark.parametrize("outer", [StreamingMiddleware, lambda app: app], ids=["both", "inner"])
+def test_the_time_out_of_quart(outer, hooked, captured):
+    """Quart's own limit for a response (60 s unless set) cuts the stream in silence: a deadline, no cancellation."""
+    from quart import Quart
+
+    app = Quart(__name__)
+    app.config["RESPONSE_TIMEOUT"] = 0.05
+
+    async def hangs():
+        yield chat(0)
+        await asyncio.sleep(60)
+
+    @app.route("/v1/hangs")
+    async def stream():
+        return hangs(), 200, {"content-type": "text/event-stream"}
+
+    run(outer(app), "/v1/hangs")
+    assert [(str(s.reason), str(s.origin)) for s in captured] == [("deadline_exceeded", "server")]
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [("/mnt/v1/chat", "/mnt/v1/{name}/"), ("/mnt/sub/v1/chat", "/mnt/sub/v1/{name}/"), ("/raw", "/raw")],
+)
+def test_what_litestar_mounts(path, route, hooked, captured):
+    """The route of an ASGI application that Litestar mounts begins with the mount's part."""
+    from litestar import Litestar, asgi
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Mount, Route
+
+    async def endpoint(request):
+        return StreamingResponse(produce("healthy"), media_type="text/event-stream")
+
+    routes = [Route("/v1/{name}/", endpoint)]  # Litestar ends a mounted path with a slash
+    below = Starlette(routes=[*routes, Mount("/sub", routes=routes)])
+
+    @asgi("/mnt", is_mount=True, copy_scope=True)
+    async def mounted(scope, receive, send):
+        await below(scope, receive, send)
+
+    @asgi("/raw", is_mount=True, copy_scope=True)
+    async def raw(scope, receive, send):
+        await script(*answer(*ANSWER))(scope, receive, send)
+
+    for handler in (mounted, raw):
+        handler.fn.__annotations__ = {"scope": "Scope", "receive": "Receive", "send": "Send", "return": "None"}
+    run(StreamingMiddleware(Litestar([mounted, raw], openapi_config=None, logging_config=None)), path)
+    assert [s.shape.route for s in captured] == [route]

@@ -1,10 +1,12 @@
 """What the plugin does to a host that it watches: nothing."""
 
 import asyncio
+import signal
+import socket
 from collections import Counter
 
 import pytest
-from clients import fetch_all, status, undated
+from clients import fetch, fetch_all, status, undated
 
 pytestmark = pytest.mark.e2e
 
@@ -55,3 +57,17 @@ def test_the_client_receives_the_same_bytes(serve):
     assert all(status(raw) == 200 for raw in answers["bytes-with"])
     assert answers["bytes-with"] == answers["bytes-without"]
     assert answers["bytes-with errors"] == answers["bytes-without errors"] == 40
+
+
+def test_an_export_that_hangs_delays_no_shutdown(serve):
+    """A collector that takes everything and answers nothing holds the application's shutdown back for a moment only."""
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        hole.settimeout(60)
+        endpoint = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        hangs = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+        with serve("chat:app", "hole", env=hangs) as service:
+            asyncio.run(fetch(service.port, "/v1/unfinished"))
+            service.signal(signal.SIGTERM)
+            service.wait(60)
+        hole.accept()[0].close()
+        assert "shutdown complete" in service.log.read_text()

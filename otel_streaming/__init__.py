@@ -2,5 +2,6 @@
 
 from otel_streaming._version import __version__
 from otel_streaming.asgi import StreamingMiddleware
+from otel_streaming.wsgi import WSGIStreamingMiddleware
 
-__all__ = ["StreamingMiddleware", "__version__"]
+__all__ = ["StreamingMiddleware", "WSGIStreamingMiddleware", "__version__"]

@@ -6,6 +6,8 @@ has gone, the close code. granian's objects know nothing; there only a message o
 
 from __future__ import annotations
 
+import socket
+import sys
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,47 @@ def _module(door: Any) -> str:
     """Return the module of the function behind ``receive`` or ``send``; granian's are built in."""
     module = getattr(getattr(door, "func", door), "__module__", None)
     return str(module or type(getattr(door, "__self__", None)).__module__)
+
+
+# -- WSGI: the kernel knows --------------------------------------------------------------------------------------
+
+_ON_LINUX: dict[str, Callable[[Any], Any]] = {
+    "gunicorn.socket": lambda it: it,
+    "werkzeug.socket": lambda it: it,
+    "waitress.client_disconnected": lambda it: it.__self__.socket,
+}
+_SOCKETS = _ON_LINUX if sys.platform == "linux" else {}
+"""By the environ's key: how to come from its value to the client's socket, whose state Linux alone tells so."""
+_LEFT = {7, 8}
+"""TCP_CLOSE: reset, or closed by the server itself; TCP_CLOSE_WAIT: the client has closed (or half-closed)."""
+
+
+class _Socket:
+    """A client's socket: the state of its connection is asked for, and not a byte is read."""
+
+    __slots__ = ("_find", "_it", "_told")
+
+    def __init__(self, find: Callable[[Any], Any], it: Any) -> None:
+        self._find, self._it = find, it
+        self._told = False
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection has ended, for all that the kernel tells."""
+        try:
+            state = self._find(self._it).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except Exception:  # noqa: BLE001 - no TCP, or the server has closed it meanwhile
+            return self._told
+        self._told = True
+        return state in _LEFT
+
+
+def peer_behind(environ: dict[str, Any]) -> Peer:
+    """Return what is known of a WSGI server's client."""
+    for key, find in _SOCKETS.items():
+        if key in environ:
+            return _Socket(find, environ[key])
+    return UNKNOWN_PEER
 
 
 # -- WebSockets -----------------------------------------------------------------------------------------------

@@ -63,12 +63,15 @@ def read_request(method: str, path: str, headers: Iterable[tuple[bytes, bytes]])
     return Request(method if method in METHODS else OTHER, path, accepts, mcp, retry)
 
 
-_READ = {len(b"content-type"), len(b"content-length"), len(b"content-encoding")}
-
-
 @lru_cache(maxsize=64)
 def _media_type(value: bytes) -> str:
     return value.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+_ANNOUNCING = {b"x-vercel-ai-ui-message-stream": Dialect.VERCEL_AI}
+_READ = {len(name) for name in (b"content-type", b"content-length", b"content-encoding")}
+LENGTHS = {*_READ, *map(len, _ANNOUNCING)}
+"""Lengths of the names of all response headers that are read: the cheapest question first."""
 
 
 def read_response(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int | None, bool]:
@@ -85,9 +88,6 @@ def read_response(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int | No
         elif lower == b"content-encoding":
             encoded = value.strip().lower() not in {b"", b"identity"}
     return media_type, length, encoded
-
-
-_ANNOUNCING = {b"x-vercel-ai-ui-message-stream": Dialect.VERCEL_AI}
 
 
 def announced(headers: Iterable[tuple[bytes, bytes]]) -> Dialect | None:

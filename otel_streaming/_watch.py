@@ -53,6 +53,7 @@ CHUNKED_AFTER = 1.0
 
 _ONLY_IF_OPEN = {None, Protocol.FIXED, Protocol.CHUNKED}
 """Framings that make no stream of an error page."""
+_UNFINISHED = {Life.OPEN, Life.FLOWING}
 _NO_FINAL = Cause(Reason.INCOMPLETE_RESPONSE, Origin.SERVER)
 
 ABNORMAL = 1006
@@ -153,11 +154,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def watch_over(scope: Any, template: Callable[[Any], str | None]) -> Watch | None:
+    """Begin to watch an exchange; None if it is excluded, or says of itself what we cannot read."""
+    try:
+        current = engine()
+        excluded = current.settings.excluded_urls
+        if excluded is not None and excluded.search(scope["path"]):
+            return None
+        return Watch(current, scope, template)
+    except Exception:  # noqa: BLE001 - a scope we cannot read is the application's to judge
+        return None
+
+
 def harmless(method: F) -> F:
     """Keep what goes wrong in ``method`` away from the host: log it once, and give the watch up."""
 
     @functools.wraps(method)
-    def guarded(self: Watch, *args: Any) -> Any:
+    def guarded(self: Any, *args: Any) -> Any:
         try:
             return method(self, *args)
         except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
@@ -276,11 +289,12 @@ class Watch:
         self.answered = status
         self._due = 0
         stream = self.stream
-        if status >= 500 and stream is None:
+        if stream is None or (status >= 500 and not self.counted):
+            self.stream = None
             self._attempt(status)
-        elif status >= 500 and stream is not None:
+        elif status >= 500:
             stream.status = status
-        elif stream is not None and not 200 <= status < 300:  # the stream was thrown away for a refusal
+        elif not 200 <= status < 300:  # the stream was thrown away for a refusal
             self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
             self.stream = None
 
@@ -337,6 +351,12 @@ class Watch:
             self.left()
         elif by_client or self._left_at is None:
             self._close(stream, cause_of_close(code, side), int(code))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a body that matters is still to come."""
+        stream = self.stream
+        return self._due > 0 and not self._closed if stream is None else stream.life in _UNFINISHED
 
     def lost(self, stream: Stream, now: float) -> None:
         """The watchdog found that the server has lost the reader: a note, taken up with the next thing that happens.

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming import websocket
 from otel_streaming._peers import peer_of
-from otel_streaming._watch import Server, Watch, engine, watched
+from otel_streaming._watch import Server, engine, watch_over, watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
+
+    from otel_streaming._watch import Watch
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -112,16 +114,9 @@ def _route_below_no_mount(scope: Scope) -> str | None:
 def _new_watch(scope: Scope) -> Watch | None:
     """Begin to watch an exchange, None if it is excluded."""
     scope[KEY] = None
-    try:
-        current = engine()
-        excluded = current.settings.excluded_urls
-        if excluded is not None and excluded.search(scope["path"]):
-            return None
-        watch = Watch(current, scope, _route_below_no_mount)
-    except Exception:  # noqa: BLE001 - a scope we cannot read is the application's to judge
-        return None
-    scope[KEY] = watch
-    watched.set(watch)
+    scope[KEY] = watch = watch_over(scope, _route_below_no_mount)
+    if watch is not None:
+        watched.set(watch)
     return watch
 
 

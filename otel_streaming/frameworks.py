@@ -11,7 +11,9 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming import wsgi
 from otel_streaming.asgi import KEY, hooked_router
+from otel_streaming.wsgi import hooked_application
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,14 +90,15 @@ def quart_app(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Quart, "full_dispatch_websocket", lambda original: _breaks(original, watch_of))
 
 
-def quart_context(module: ModuleType, patches: Patches) -> None:
-    """Learn the route that Quart has matched."""
+def werkzeug_context(module: ModuleType, patches: Patches) -> None:
+    """Learn the route that Flask or Quart has matched."""
+    owner = getattr(module, "_BaseRequestWebsocketContext", None) or module.RequestContext
 
     def match(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def match_request(context: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(context, *args, **kwargs)
-            request = context.request_websocket
+            request = getattr(context, "request_websocket", None) or context.request
             watch = _watch_of(request)
             rule = getattr(getattr(request, "url_rule", None), "rule", None)
             if watch is not None and isinstance(rule, str):
@@ -104,7 +107,12 @@ def quart_context(module: ModuleType, patches: Patches) -> None:
 
         return match_request
 
-    patches.wrap(module._BaseRequestWebsocketContext, "match_request", match)  # noqa: SLF001 - where it is defined
+    patches.wrap(owner, "match_request", match)
+
+
+def flask_app(module: ModuleType, patches: Patches) -> None:
+    """Hook Flask's application, below what wraps ``app.wsgi_app``."""
+    patches.wrap(module.Flask, "wsgi_app", hooked_application)
 
 
 def django_base(module: ModuleType, patches: Patches) -> None:
@@ -149,6 +157,11 @@ def django_asgi(module: ModuleType, patches: Patches) -> None:
     )
 
 
+def django_wsgi(module: ModuleType, patches: Patches) -> None:
+    """Hook Django's WSGI handler; as under ASGI its bytes are those after compression."""
+    patches.wrap(module.WSGIHandler, "__call__", hooked_application)
+
+
 def _descends(original: Callable[..., Any], template: str) -> Callable[..., Any]:
     """Take what a mount is handled by: the mount's attribute ``template`` is its part of the route."""
 
@@ -180,9 +193,12 @@ def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Calla
 
 
 def _watch_of(request: Any) -> Any:
-    """Return the watch over a request that keeps its ASGI scope, None over others (a scope may be anything else)."""
-    scope = getattr(request, "scope", None)
-    return scope.get(KEY) if isinstance(scope, dict) else None
+    """Return the watch over a request that keeps its scope or environ, None over others (they may be anything else)."""
+    for name, key in (("scope", KEY), ("environ", wsgi.KEY)):
+        kept = getattr(request, name, None)
+        if isinstance(kept, dict) and key in kept:
+            return kept[key]
+    return None
 
 
 def _untold(_: Any) -> None:
@@ -211,8 +227,11 @@ HOOKS = {
     "litestar.routes.websocket": litestar_route,
     "quart.app": quart_app,
     "quart.asgi": quart_asgi,
-    "quart.ctx": quart_context,
+    "quart.ctx": werkzeug_context,
+    "flask.app": flask_app,
+    "flask.ctx": werkzeug_context,
     "django.core.handlers.base": django_base,
     "django.core.handlers.asgi": django_asgi,
+    "django.core.handlers.wsgi": django_wsgi,
 }
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -15,6 +15,7 @@ from wrapt import ObjectProxy
 
 from otel_streaming._watch import Server, engine
 from otel_streaming.asgi import HOLD, StreamingMiddleware, all_ended, drain, flush
+from otel_streaming.wsgi import WSGIStreamingMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ def _server_of(it: Any, path: str) -> Server | None:
         application = attrgetter(path)(it)
     except AttributeError:  # not loaded yet, or another version's
         return None
-    return application.server if isinstance(application, StreamingMiddleware) else None
+    return application.server if isinstance(application, StreamingMiddleware | WSGIStreamingMiddleware) else None
 
 
 def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +57,9 @@ def _drains(original: Callable[..., Any], path: str = "") -> Callable[..., Any]:
     return draining
 
 
-def _takes_application(position: int, server: Server | None = None) -> Callable[..., Any]:
+def _takes_application(
+    position: int, server: Server | None = None, middleware: Callable[..., Any] = StreamingMiddleware
+) -> Callable[..., Any]:
     """Return what wraps the application in a call: the argument called ``application``, or at ``position``.
 
     ``server`` is given where its application comes in by several doors.
@@ -66,9 +69,9 @@ def _takes_application(position: int, server: Server | None = None) -> Callable[
         @functools.wraps(original)
         def takes(*args: Any, **kwargs: Any) -> Any:
             for name in _APPLICATION & kwargs.keys():
-                kwargs[name] = StreamingMiddleware(kwargs[name], server)
+                kwargs[name] = middleware(kwargs[name], server)
             if len(args) > position:
-                args = (*args[:position], StreamingMiddleware(args[position], server), *args[position + 1 :])
+                args = (*args[:position], middleware(args[position], server), *args[position + 1 :])
             return original(*args, **kwargs)
 
         return takes
@@ -211,24 +214,69 @@ def daphne_server(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Server, "run", _flushes_at_its_end)
 
 
-def gunicorn_asgi(module: ModuleType, patches: Patches) -> None:
-    """Wrap the application that gunicorn's own ASGI worker loads, and learn that it drains."""
+def _loads(name: str, middleware: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes gunicorn's ``load_wsgi`` and wraps the application that it loads into ``name``."""
 
     def load(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def load_wsgi(worker: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(worker, *args, **kwargs)
-            worker.asgi = StreamingMiddleware(worker.asgi)
+            setattr(worker, name, middleware(getattr(worker, name)))
             return result
 
         return load_wsgi
 
+    return load
+
+
+def gunicorn_asgi(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that gunicorn's own ASGI worker loads, and learn that it drains."""
     drains = functools.partial(_drains, path="asgi")
-    patches.wrap(module.ASGIWorker, "load_wsgi", load)
+    patches.wrap(module.ASGIWorker, "load_wsgi", _loads("asgi", StreamingMiddleware))
     patches.wrap(module.ASGIWorker, "handle_exit_signal", drains)
     patches.wrap(module.ASGIWorker, "handle_quit_signal", drains)
     patches.wrap(module.ASGIWorker, "_shutdown", drains)  # past its request limit
     patches.wrap(module.ASGIWorker, "_cleanup", _flushes_at_its_end)  # where streams are cancelled
+
+
+def gunicorn_wsgi(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that gunicorn's sync or gthread worker loads, and learn that it drains."""
+    worker = getattr(module, "SyncWorker", None) or module.ThreadWorker
+    drains = functools.partial(_drains, path="wsgi")
+    patches.wrap(worker, "load_wsgi", _loads("wsgi", WSGIStreamingMiddleware))
+    patches.wrap(worker, "handle_exit", drains)
+    patches.wrap(worker, "handle_quit", drains)
+    patches.wrap(worker, "run", _flushes_at_its_end)
+
+
+def granian_wsgi(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that granian serves; its worker is a process of multiprocessing's, without atexit."""
+    from multiprocessing.util import Finalize  # noqa: PLC0415 - slow, and granian has it
+
+    def loads(original: Callable[..., Any]) -> Callable[..., Any]:
+        takes = _takes_application(0, None, WSGIStreamingMiddleware)(original)
+
+        @functools.wraps(original)
+        def _callback_wrapper(*args: Any, **kwargs: Any) -> Any:
+            Finalize(None, _flushes_at_its_end(bool), exitpriority=0)
+            return takes(*args, **kwargs)
+
+        return _callback_wrapper
+
+    patches.wrap(module, "_callback_wrapper", loads)
+
+
+def waitress_server(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that waitress serves; stopped, it waits five seconds and abandons its threads."""
+    patches.wrap(module.BaseWSGIServer, "__init__", _takes_application(1, None, WSGIStreamingMiddleware))
+    patches.wrap(module.BaseWSGIServer, "run", _flushes_at_its_end)
+    patches.wrap(module.MultiSocketServer, "run", _flushes_at_its_end)
+
+
+def werkzeug_serving(module: ModuleType, patches: Patches) -> None:
+    """Wrap the application that werkzeug's development server, and so Flask's, serves."""
+    patches.wrap(module.BaseWSGIServer, "__init__", _takes_application(3, None, WSGIStreamingMiddleware))
+    patches.wrap(module.BaseWSGIServer, "serve_forever", _flushes_at_its_end)
 
 
 HOOKS = {
@@ -241,5 +289,10 @@ HOOKS = {
     "granian._signals": granian_signals,
     "daphne.server": daphne_server,
     "gunicorn.workers.gasgi": gunicorn_asgi,
+    "gunicorn.workers.sync": gunicorn_wsgi,
+    "gunicorn.workers.gthread": gunicorn_wsgi,
+    "granian.wsgi": granian_wsgi,
+    "waitress.server": waitress_server,
+    "werkzeug.serving": werkzeug_serving,
 }
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -10,7 +10,7 @@ from otel_streaming.instrumentor import ASGIStreamingInstrumentor
 
 def loaded():
     hosts = {"uvicorn", "hypercorn", "granian", "daphne", "gunicorn", "starlette", "fastapi", "litestar", "quart"}
-    return sorted({name.split(".")[0] for name in sys.modules} & {*hosts, "django"})
+    return sorted({name.split(".")[0] for name in sys.modules} & {*hosts, "django", "flask", "waitress", "werkzeug"})
 
 instrumentor = ASGIStreamingInstrumentor()
 instrumentor.instrument()
@@ -20,6 +20,8 @@ assert loaded() == [], loaded()
 
 import starlette.routing, uvicorn.config, uvicorn.server, hypercorn.app_wrappers, hypercorn.asyncio.run
 import granian.asgi, granian._signals, daphne.server, gunicorn.workers.gasgi
+import gunicorn.workers.sync, gunicorn.workers.gthread, granian.wsgi, waitress.server, werkzeug.serving
+import flask.app, flask.ctx, django.core.handlers.wsgi
 import litestar.routes.http, quart.asgi, quart.ctx, django.core.handlers.asgi, django.core.handlers.base
 places = [
     (starlette.routing.Router, "__call__"),
@@ -38,6 +40,18 @@ places = [
     (daphne.server.Server, "run"),
     (gunicorn.workers.gasgi.ASGIWorker, "load_wsgi"),
     (gunicorn.workers.gasgi.ASGIWorker, "_shutdown"),
+    (gunicorn.workers.sync.SyncWorker, "load_wsgi"),
+    (gunicorn.workers.sync.SyncWorker, "handle_quit"),
+    (gunicorn.workers.gthread.ThreadWorker, "load_wsgi"),
+    (gunicorn.workers.gthread.ThreadWorker, "run"),
+    (granian.wsgi, "_callback_wrapper"),
+    (waitress.server.BaseWSGIServer, "__init__"),
+    (waitress.server.MultiSocketServer, "run"),
+    (werkzeug.serving.BaseWSGIServer, "__init__"),
+    (werkzeug.serving.BaseWSGIServer, "serve_forever"),
+    (flask.app.Flask, "wsgi_app"),
+    (flask.ctx.RequestContext, "match_request"),
+    (django.core.handlers.wsgi.WSGIHandler, "__call__"),
     (litestar.routes.http.HTTPRoute, "handle"),
     (quart.asgi.ASGIHTTPConnection, "__call__"),
     (quart.asgi.ASGIHTTPConnection, "_send_response"),

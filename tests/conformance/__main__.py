@@ -9,7 +9,7 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.conformance import runner, sockets
+from tests.conformance import runner, sockets, wsgi
 from tests.conformance.expected import PLAIN, expected
 from tests.conformance.runner import CAUSES, versions, wrong
 
@@ -63,6 +63,19 @@ def page(rows):
     )
 
 
+def of_wsgi(rows):
+    """Return the part of the page on WSGI."""
+    sums, lines = table(rows, wsgi.CAUSES, wsgi.expected, wsgi.wrong)
+    return "\n".join(
+        ["", WSGI, "", f"{sums} {versions('gunicorn waitress werkzeug granian flask django')}.", "", *lines, ""]
+    )
+
+
+WSGI = """## WSGI
+
+The same causes but two: WSGI has no task to cancel, and no final message to forget. Marks as above."""
+
+
 def of_sockets(rows):
     """Return the part of the page on WebSockets."""
     sums, lines = table(rows, sockets.CAUSES, sockets.expected, sockets.wrong)
@@ -81,11 +94,14 @@ Clients of the `websockets` library, and its bare transport for what it would no
 
 def main(server="*", framework="*"):
     folder, began = Path(tempfile.mkdtemp(prefix="conformance-")), time.monotonic()
-    found = [run(matrix, server, framework, folder) for matrix in (runner, sockets)]
+    found = [run(matrix, server, framework, folder) for matrix in MATRICES]
     print(f"{sum(map(len, found))} rows in {time.monotonic() - began:.0f} s; logs in {folder}")  # noqa: T201
     if (server, framework) == ("*", "*"):
-        PAGE.write_text(page(found[0]) + of_sockets(found[1]))
-    return any(map(wrong, found[0])) or any(map(sockets.wrong, found[1]))
+        PAGE.write_text("".join(part(rows) for part, rows in zip((page, of_wsgi, of_sockets), found, strict=True)))
+    return any(matrix.wrong(row) for matrix, rows in zip(MATRICES, found, strict=True) for row in rows)
+
+
+MATRICES = (runner, wsgi, sockets)
 
 
 def run(matrix, server, framework, folder):

@@ -99,7 +99,7 @@ def impossible(server, framework, cause):
     return cause == "short" and framework in {"fastapi-sse", "sse-starlette"}
 
 
-def wrong(row):
+def wrong(row, expected=expected, route=route):
     """Return what a row says that it is not to say."""
     found = []
     for cause, said in row.cells.items():

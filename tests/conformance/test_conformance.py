@@ -6,7 +6,7 @@ import os
 import pytest
 
 from stack import Process, free_ports
-from tests.conformance import sockets
+from tests.conformance import sockets, wsgi
 from tests.conformance.runner import BIN, CAUSES, SERVERS, SERVICE, clients_of, run_row, wrong
 
 pytestmark = pytest.mark.e2e
@@ -24,6 +24,20 @@ ROWS = [
 def test_row(server, framework, causes, tmp_path):
     """Each cause is told by its name, once, and counted once."""
     assert wrong(run_row(server, framework, tmp_path, causes)) == []
+
+
+WSGI = [
+    ("gunicorn-gthread", "flask", tuple(wsgi.CAUSES)),
+    *((server, "django", ("before_headers", "fin", "sigterm")) for server in wsgi.SERVERS),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "framework", "causes"), WSGI, ids=lambda value: value if str(value) == value else ""
+)
+def test_wsgi(server, framework, causes, tmp_path):
+    """Under WSGI each cause is told by its name, once, and counted once."""
+    assert wsgi.wrong(wsgi.run_row(server, framework, tmp_path, causes)) == []
 
 
 AT_THE_ENDS = ("server_1011", "client_1001", "fin", "returns", "sigterm")
@@ -47,6 +61,14 @@ def test_what_a_bare_server_tells(server, tmp_path):
     """Without us, granian tells an application that never listens nothing of a reader who has left; uvicorn does."""
     recorded = record(SERVERS[server], clients_of, ("read", "fin"), tmp_path)
     assert (recorded["read"] == recorded["fin"]) is (server == "granian")
+
+
+@pytest.mark.parametrize("server", ["granian-wsgi", "gunicorn-gthread"])
+def test_what_a_bare_wsgi_server_tells(server, tmp_path):
+    """Without us, granian tells the same of who leaves before and right after the headers; gunicorn has a socket."""
+    recorded = record(wsgi.SERVERS[server], wsgi.clients_of, ("before_headers", "after_headers", "healthy"), tmp_path)
+    assert recorded["healthy"] != recorded["before_headers"]
+    assert (recorded["before_headers"] == recorded["after_headers"]) is (server == "granian-wsgi")
 
 
 @pytest.mark.parametrize("server", ["granian", "uvicorn-sansio"])

@@ -28,6 +28,7 @@ STEPS = {
     "rst": [*LONG, event(100, "stop"), DONE],
     "unread": [*(step for n in range(60) for step in (event(n, None, BIG), 0.03)), event(60, "stop"), DONE],
     "before_headers": [0.05, *WHOLE],
+    "after_headers": [0.6, *WHOLE],
     "stall": [*CUT, 1.5, event(3, "stop"), DONE],
     "after_terminal": [*WHOLE, 0.6],
     "raise_first": [0.05, ValueError("by the path's wish")],
@@ -42,7 +43,7 @@ STEPS = {
     "http10": WHOLE,
     "head": WHOLE,
     "status_500": WHOLE,
-    "drained": [*(step for n in range(10) for step in (event(n), 0.05)), event(10, "stop"), DONE],
+    "drained": [*(step for n in range(14) for step in (event(n), 0.05)), event(14, "stop"), DONE],
     "sigterm": [*LONG * 5, event(100, "stop"), DONE],
 }
 

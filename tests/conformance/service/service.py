@@ -163,7 +163,10 @@ def django(produce=produce):
         return StreamingHttpResponse(produce(cause), status=status, content_type=media_type, headers=headers)
 
     urls = type("urls", (), {"urlpatterns": [path("s/", include([path("<str:cause>", stream)]))]})
-    settings.configure(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)  # noqa: S106
+    if not settings.configured:  # contrib's instrumentation does
+        settings.configure()
+    settings.ROOT_URLCONF, settings.ALLOWED_HOSTS = urls, ["*"]
+    settings.SECRET_KEY, settings.LOGGING_CONFIG = "x", None
     django.setup()
     from django.core.handlers.asgi import ASGIHandler
 

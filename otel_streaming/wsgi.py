@@ -1,0 +1,318 @@
+"""The WSGI adapter (PEP 3333): two hooks that share one watch through the environ.
+
+The *outer* hook stands at the server's entry, the *inner* one at the framework's; the one that sees the headers
+first counts the body. Both only pass on: the application's chunks, the server's calls, and what either raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_streaming._peers import peer_behind
+from otel_streaming._shape import LENGTHS
+from otel_streaming._watch import Server, harmless, watch_over, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from otel_streaming._stream import Stream
+    from otel_streaming._watch import Watch
+
+    Environ = dict[str, Any]
+    StartResponse = Callable[..., Any]
+    App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+KEY = "otel_streaming.watch"
+"""Environ key of the exchange's watch; None where it is not watched. Without a dot it would have to be a string."""
+
+_WHOLE = (list, tuple)
+_PAUSE = 0.01
+"""Seconds of silence after which the server's socket is asked for the reader: that is a system call."""
+_GONE = {"ClientDisconnected", "HTTP2ConnectionError", "HTTP2StreamError"}
+"""What waitress, and gunicorn over HTTP/2, raise in place of an OSError when the reader has gone."""
+
+
+class WSGIStreamingMiddleware:
+    """Watch a WSGI application's streams: the outer hook, put in place by a server's entry or by hand.
+
+    Counted once, however many of them stand in a row.
+
+    Example:
+        ``app.wsgi_app = WSGIStreamingMiddleware(app.wsgi_app)``, or ``app = WSGIStreamingMiddleware(app)``.
+    """
+
+    def __init__(self, app: App, server: Server | None = None) -> None:
+        """Wrap ``app``; ``server`` is given where a server has several doors to it."""
+        self.app = app
+        self.server = server or Server()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        if KEY in environ:
+            return self.app(environ, start_response)
+        environ[KEY] = None
+        environ[KEY] = watch = watch_over(_scope(environ), _untold)
+        if watch is None:
+            return self.app(environ, start_response)
+        watch.server = self.server
+        watch.peer = peer_behind(environ)
+        token = watched.set(watch)
+        try:
+            return _Layer(watch, environ, start_response, inner=False).run(self.app)
+        finally:
+            watched.reset(token)  # the next request on this thread is another one
+
+
+def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Return a framework's WSGI application method, watched: the inner hook."""
+
+    @functools.wraps(original)
+    def entered(application: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        app = functools.partial(original, application)
+        if KEY not in environ:  # no outer hook: stand in for it
+            return WSGIStreamingMiddleware(functools.partial(entered, application))(environ, start_response)
+        watch = environ[KEY]
+        if watch is None or not watch.enter(_scope(environ), _untold):
+            return app(environ, start_response)
+        return _Layer(watch, environ, start_response, inner=True).run(app)
+
+    return entered
+
+
+def _untold(_: Any) -> None:
+    """Tell no route: it comes by ``routed``."""
+
+
+def _scope(environ: Environ) -> dict[str, Any]:
+    """Return what a watch reads of a request, under ASGI's names."""
+    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+    if not path.isascii():  # "bytes-as-unicode" (PEP 3333)
+        path = path.encode("latin-1", "replace").decode(errors="replace")
+    return {"method": environ.get("REQUEST_METHOD") or "", "path": path, "headers": _RequestHeaders(environ)}
+
+
+class _RequestHeaders:
+    """Header fields of a request as ASGI has them, made when they are read: of few requests they are."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._environ.items():
+            if key.startswith("HTTP_"):
+                yield key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")
+
+
+class _Layer:
+    """What one hook wraps of one exchange: start_response, write and the body."""
+
+    __slots__ = ("_environ", "_inner", "_sent", "_start", "counts", "ended", "granian", "watch")
+
+    def __init__(self, watch: Watch, environ: Environ, start: StartResponse, *, inner: bool) -> None:
+        self.watch, self._environ, self._start, self._inner = watch, environ, start, inner
+        self.counts = self.ended = self._sent = False
+        # granian sends the headers at once, and closes a body, without a word, when it could not hand a chunk on.
+        self.granian = environ.get("SERVER_SOFTWARE") == "Granian"
+
+    def run(self, app: App) -> Iterable[bytes]:
+        """Call the application; returns its body as the server is to have it."""
+        try:
+            body = app(self._environ, self.start_response)
+        except BaseException as exception:
+            self.failed(exception)
+            self.end(exception)
+            raise
+        return body if self._nothing_to_watch(body) else (_Sized if hasattr(body, "__len__") else _Body)(self, body)
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any, **named: Any) -> Any:
+        """Pass the headers on; of an answer that is taken back the server decides whether it is too late for that."""
+        first = not self.watch.answered
+        if first:
+            self._answered(status, headers)
+        write = self._start(status, headers, *error, **named)
+        if not first and not self._inner:  # by a layer further inside, or another answer instead of the first
+            self._rewired(status)
+        if write is None or not self.counts or not self.watch.unfinished:
+            return write
+        return functools.partial(self._write, write)
+
+    @harmless
+    def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
+        watch = self.watch
+        if watch.peer.disconnected:
+            watch.left()
+        self.counts = True
+        read = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers if len(n) in LENGTHS]
+        watch.respond(int(status[:3]), read)
+
+    @harmless
+    def _rewired(self, status: str) -> None:
+        self.watch.rewire(int(status[:3]))
+
+    def _write(self, write: Callable[[bytes], Any], data: bytes) -> Any:
+        progress = self.count(data, self.watch.clock())
+        try:
+            result = write(data)
+        except BaseException as exception:
+            if _says_gone(exception):
+                self.cut(exception)
+            raise
+        if progress is not None:
+            progress.idle_since = self.watch.clock()
+        return result
+
+    def count(self, data: Any, now: float) -> Stream | None:
+        """A part of the body is about to be sent; returns the stream if that is progress."""
+        watch = self.watch
+        try:
+            if not isinstance(data, bytes):  # the server's to refuse (PEP 3333)
+                return None
+            if data:
+                self._sent = True
+            stream = watch.stream
+            if stream is None:
+                watch.plain(len(data))
+                return None
+            if now - stream.idle_since > _PAUSE and watch.peer.disconnected:
+                watch.left()
+            progress = bool(data) and stream.chunk(now, data)
+            if not watch.counted:
+                watch.consider(now)
+        except Exception:  # noqa: BLE001 - a chunk we cannot read is the server's to judge
+            watch.give_up()
+            return None
+        return stream if progress else None
+
+    @harmless
+    def _nothing_to_watch(self, body: Iterable[bytes]) -> bool:
+        """Tell whether the body goes on as it is: servers treat those that are whole in ways of their own."""
+        watch = self.watch
+        whole = isinstance(body, _WHOLE)
+        if whole or _is_file(body, self._environ.get("wsgi.file_wrapper")):
+            for data in body if whole and self.counts else ():
+                self.count(data, watch.clock())
+            if self.counts:
+                watch.finish(b"" if whole else None)
+        elif not watch.answered or watch.stream is not None or watch.unfinished:
+            return False
+        self.end()
+        return True
+
+    @harmless
+    def finished(self) -> None:
+        """The body is exhausted."""
+        if self.counts:
+            self.watch.finish(b"")
+
+    @harmless
+    def failed(self, exception: BaseException) -> None:
+        """An exception leaves the application, or its body."""
+        if self.counts and not self._sent and not self.granian:  # headers go out with the first bytes (PEP 3333)
+            self.watch.rewire(500)
+        self.watch.broke(exception)
+
+    @harmless
+    def cut(self, reason: BaseException | None) -> None:
+        """A body is closed before its end; what its server handles meanwhile says why.
+
+        "close() ... whether it terminated early due to an application error during iteration or an early disconnect
+        of the browser" (PEP 3333); an error of the application would have been seen.
+        """
+        if isinstance(reason, OSError):
+            self.watch.send_failed(reason)
+        elif reason is None or _says_gone(reason):
+            self.watch.left()
+        else:
+            self.watch.broke(reason)
+
+    def end(self, exception: BaseException | None = None) -> None:
+        """The application has returned, and its body has been closed, as this layer sees it."""
+        if not self.ended and not self._inner:
+            self.watch.returned(exception)
+            self._environ.pop(KEY, None)
+        self.ended = True
+
+    def give_up(self) -> None:
+        """A fault of ours."""
+        self.watch.give_up()
+
+
+class _Body:
+    """A body on its way through a layer."""
+
+    def __init__(self, layer: _Layer, body: Any) -> None:
+        self._layer = layer
+        self._body = body
+        self._next: Callable[[], bytes] = functools.partial(next, body)
+        self._progress: Stream | None = None  # whose progress the server is sending
+        self._held: tuple[bytes, float] | None = None  # what granian may not be able to send
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._next = iter(self._body).__next__
+        return self
+
+    def __next__(self) -> bytes:
+        layer = self._layer
+        if self._held is not None:
+            self._progress = layer.count(*self._held)
+        if self._progress is not None:
+            self._progress.idle_since = layer.watch.clock()
+        self._progress = self._held = None
+        try:
+            data = self._next()
+        except StopIteration:
+            layer.finished()
+            raise
+        except BaseException as exception:
+            layer.failed(exception)
+            layer.end(exception)  # careless middleware closes nothing
+            raise
+        if layer.counts and layer.granian:
+            self._held = data, layer.watch.clock()
+        elif layer.counts:
+            self._progress = layer.count(data, layer.watch.clock())
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def close(self) -> None:
+        """Close the body: it was exhausted, or something ended it before."""
+        layer = self._layer
+        try:
+            if layer.watch.unfinished:
+                layer.cut(sys.exc_info()[1])
+            if self._held is not None:  # too late
+                layer.count(*self._held)
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            layer.end()
+
+    def __del__(self) -> None:
+        """End what no server has closed: nobody knows why."""
+        layer = self._layer
+        if not layer.ended:
+            layer.end(GeneratorExit() if layer.watch.unfinished else None)
+
+
+class _Sized(_Body):
+    """A body that knows its length: servers make a content-length of it."""
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+
+def _is_file(body: Any, wrapper: Any) -> bool:
+    """Tell a file that the server may send by means of its own; uWSGI's wrapper, a function, returns the file."""
+    return isinstance(body, wrapper) if isinstance(wrapper, type) else wrapper is not None and hasattr(body, "read")
+
+
+def _says_gone(exception: BaseException) -> bool:
+    """Tell whether it says that the reader has gone; a generator in between makes GeneratorExit of it."""
+    return isinstance(exception, OSError | GeneratorExit) or type(exception).__name__ in _GONE

@@ -1,0 +1,101 @@
+"""One WSGI service, written with each framework as its users write it; FRAMEWORK chooses. Nothing of ours is in it."""
+
+import json
+import os
+import socket
+import sys
+import time
+
+from answers import head_of, produce_in_thread
+
+REASONS = {200: "200 OK", 500: "500 Internal Server Error"}
+
+
+def before_headers(cause):
+    if cause == "before_headers":
+        time.sleep(0.6)
+
+
+def raw():
+    def app(environ, start_response):
+        cause = environ["PATH_INFO"].rpartition("/")[2]
+        before_headers(cause)
+        status, media_type, headers = head_of(cause)
+        start_response(REASONS[status], [("content-type", media_type), *headers.items()])
+        return produce_in_thread(cause)
+
+    return app
+
+
+def recorded():
+    """The same, writing down what every chunk and the end come to and what the kernel says, one line a request."""
+    inner = raw()
+
+    def app(environ, start_response):
+        client = environ.get("gunicorn.socket")
+        keys = sorted(key for key in environ if not key.startswith(("HTTP_", "REMOTE_")) and key not in os.environ)
+
+        def state():
+            return client and client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+        def body():
+            seen = [keys]
+            try:
+                for chunk in inner(environ, start_response):
+                    seen.append(["chunk", state()])
+                    yield chunk
+                seen.append(["exhausted", state()])
+            finally:
+                seen.append([repr(sys.exc_info()[1]), state()])
+                with open(os.environ["RECORD"], "a") as record:  # noqa: PTH123 - as plain as can be
+                    record.write(json.dumps([environ["PATH_INFO"].rpartition("/")[2], seen]) + "\n")
+
+        return body()
+
+    return app
+
+
+def flask():
+    from flask import Blueprint, Flask, Response
+
+    app, blueprint = Flask(__name__), Blueprint("s", __name__, url_prefix="/s")
+
+    @blueprint.route("/<cause>")
+    def stream(cause):
+        before_headers(cause)
+        status, media_type, headers = head_of(cause)
+        return Response(produce_in_thread(cause), status, headers, content_type=media_type)
+
+    app.register_blueprint(blueprint)
+    return app
+
+
+def django():
+    import django
+    from django.conf import settings
+    from django.http import StreamingHttpResponse
+    from django.urls import include, path
+
+    def stream(request, cause):
+        before_headers(cause)
+        status, media_type, headers = head_of(cause)
+        body = produce_in_thread(cause)
+        return StreamingHttpResponse(body, status=status, content_type=media_type, headers=headers)
+
+    urls = type("urls", (), {"urlpatterns": [path("s/", include([path("<str:cause>", stream)]))]})
+    if not settings.configured:  # contrib's instrumentation does
+        settings.configure()
+    settings.ROOT_URLCONF, settings.ALLOWED_HOSTS = urls, ["*"]
+    settings.SECRET_KEY, settings.LOGGING_CONFIG = "x", None
+    django.setup()
+    from django.core.handlers.wsgi import WSGIHandler
+
+    return WSGIHandler()
+
+
+app = {"raw": raw, "recorded": recorded, "flask": flask, "django": django}[os.environ["FRAMEWORK"]]()
+
+if __name__ == "__main__":
+    from werkzeug.serving import run_simple
+
+    run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True)

@@ -29,9 +29,18 @@ class _Behind:
 
 
 class _Closed(_Behind):
-    """A stream of hypercorn's, a WebSocket of others': closed when the client has gone, also after a normal end."""
+    """A stream of hypercorn's, a WebSocket of uvicorn's: closed when the client has gone, also after a normal end."""
 
     disconnected: Any = property(attrgetter("it.closed"))
+
+
+class _Writing(_Behind):
+    """A WebSocket of gunicorn's: a write that fails closes uvloop's transport first, and the next one raises."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection has ended."""
+        return self.it.closed or bool(self.it.transport.is_closing())
 
 
 class _Protocol(_Behind):
@@ -54,7 +63,7 @@ _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
     _WEBSOCKETS: lambda _, send: _Closed(send.__self__),
     "hypercorn.protocol.http_stream": lambda _, send: _Closed(send.__self__),
     "hypercorn.protocol.ws_stream": lambda _, send: _Closed(send.__self__),
-    "gunicorn.asgi.websocket": lambda _, send: _Closed(send.__self__),
+    "gunicorn.asgi.websocket": lambda _, send: _Writing(send.__self__),
     "gunicorn.asgi.protocol": lambda receive, _: _Protocol(receive.__self__.protocol),  # HTTP/2: ``send`` raises
     "daphne.server": lambda _, send: _Details(send.func.__self__.connections[send.args[0]]),
 }

@@ -225,9 +225,8 @@ class Stream:
         self._end(Signal.EOF, now)
 
     def left(self, now: float) -> None:
-        """The reader is known to have gone; it may have been noticed before, in a silence."""
-        if self.lost_at is not None:
-            now = min(now, max(self.lost_at, self.idle_since, self.progress_at))
+        """The reader is known to have gone."""
+        now = self._noticed(now)
         if self._end(Signal.LEFT, now) is Life.GONE and self.gone_at is None:
             self.gone_at = now
 
@@ -240,7 +239,7 @@ class Stream:
 
     def closed(self, now: float, cause: Cause, code: int | None) -> None:
         """A close frame passed, of either side; the first one counts."""
-        if self._end(Signal.CLOSED, now) is Life.CLOSED and self.cause is None:
+        if self._end(Signal.CLOSED, self._noticed(now)) is Life.CLOSED and self.cause is None:
             self.cause = cause
         if self.close_code is None:
             self.close_code = code
@@ -296,6 +295,10 @@ class Stream:
         self._move(Signal.RETURNED)
 
     # -- the rare paths -------------------------------------------------------------------------------------
+
+    def _noticed(self, now: float) -> float:
+        """Return when the reader, known to have gone by ``now``, was found to have: perhaps before, in a silence."""
+        return now if self.lost_at is None else min(now, max(self.lost_at, self.idle_since, self.progress_at))
 
     def _move(self, signal: Signal) -> Life:
         self.life = TRANSITIONS[self.life, signal]

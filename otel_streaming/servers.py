@@ -6,6 +6,7 @@ What their objects tell of the connection is in ``_peers``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from contextvars import ContextVar
 from operator import attrgetter
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from wrapt import ObjectProxy
 
 from otel_streaming._watch import Server, engine
-from otel_streaming.asgi import HOLD, StreamingMiddleware, all_ended, drain, flush
+from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, all_ended, drain, flush
+from otel_streaming.semconv import Origin
 from otel_streaming.wsgi import WSGIStreamingMiddleware
 
 if TYPE_CHECKING:
@@ -170,6 +172,24 @@ def hypercorn_run(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module, "worker_serve", serves)
 
 
+def hypercorn_websocket(module: ModuleType, patches: Patches) -> None:
+    """Take the code of a client's close frame where hypercorn answers it: its application is told 1006 of all."""
+
+    def answers(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def _send_wsproto_event(stream: Any, event: Any) -> None:
+            with contextlib.suppress(Exception):  # another version's
+                closing = isinstance(event, module.CloseConnection) and stream.state.name == "CONNECTED"
+                watch = stream.scope[KEY] if closing else None  # of the application's own it is CLOSED by now
+                if watch is not None:
+                    watch.closed(int(event.code), Origin.CLIENT)
+            await original(stream, event)
+
+        return _send_wsproto_event
+
+    patches.wrap(module.WSStream, "_send_wsproto_event", answers)
+
+
 def granian_asgi(module: ModuleType, patches: Patches) -> None:
     """Wrap the application that granian serves; its lifespan comes by a door of its own."""
     server = Server()
@@ -285,6 +305,7 @@ HOOKS = {
     "hypercorn.app_wrappers": hypercorn_application,
     "hypercorn.asyncio.run": hypercorn_run,
     "hypercorn.trio.run": hypercorn_run,
+    "hypercorn.protocol.ws_stream": hypercorn_websocket,
     "granian.asgi": granian_asgi,
     "granian._signals": granian_signals,
     "daphne.server": daphne_server,

@@ -20,7 +20,7 @@ class Objects:
 
     def __init__(self):
         self.closed = self._closed = False
-        self.protocol = self
+        self.protocol = self.transport = self
         self.connections = {"protocol": {"connected": 1.0}}
 
     async def receive(self):
@@ -32,7 +32,14 @@ class Objects:
     async def handle_reply(self, protocol, message):
         raise AssertionError
 
+    async def websocket_send(self, message):
+        raise AssertionError
+
+    def is_closing(self):
+        return self._closed
+
     send.__module__ = "hypercorn.protocol.http_stream"
+    websocket_send.__module__ = "gunicorn.asgi.websocket"
     handle_reply.__module__ = "daphne.server"
 
     def gunicorn_send(self):
@@ -55,7 +62,17 @@ PEERS = {
     "hypercorn": lambda objects: (objects.receive, objects.send),
     "daphne": lambda objects: (closure, partial(objects.handle_reply, "protocol")),
     "gunicorn": lambda objects: (objects.receive, objects.gunicorn_send()),
+    "gunicorn, WebSocket": lambda objects: (objects.receive, objects.websocket_send),
 }
+
+
+def test_a_failed_write_of_gunicorn_s():
+    """uvloop closes the transport, and the next write raises, before gunicorn is told of it."""
+    objects = Objects()
+    peer = peer_of(*PEERS["gunicorn, WebSocket"](objects))
+    objects._closed = True
+    assert not objects.closed
+    assert peer.disconnected
 
 
 @pytest.mark.parametrize("server", PEERS)

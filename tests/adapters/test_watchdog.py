@@ -16,6 +16,7 @@ from driver import body, start
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from websockets.sync.client import connect
 
 from otel_streaming import StreamingMiddleware
 from otel_streaming._config import PREFIX, read_settings
@@ -48,13 +49,13 @@ def until(done, what):
 
 
 @contextlib.contextmanager
-def serving(app, **settings):
+def serving(app, ws="auto", **settings):
     """A uvicorn in a thread; yields its port and what is captured."""
     values, problems = read_settings({PREFIX + name: value for name, value in settings.items()})
     assert problems == []
     with capture(values) as captured, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), ws=ws, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -161,6 +162,39 @@ def test_work_for_nobody_is_seen_live(talks):
     assert summary.chunks == 1
     assert summary.abandoned_duration >= 0.5
     assert bool(summary.abandoned_chunks) is talks
+
+
+ENDS = {None: (Reason.CLIENT_DISCONNECT, None), 1000: (Reason.COMPLETED, 1000), 1011: (Reason.IN_BAND_ERROR, 1011)}
+
+
+@pytest.mark.parametrize("ws", ["websockets-sansio", "wsproto"])
+@pytest.mark.parametrize("code", ENDS)
+def test_a_websocket_whose_application_never_receives(ws, code):
+    """Its end is seen while it hangs; the close frame, or the lack of one, that it never received says how it ended."""
+    release = threading.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "tick"})
+        await until_set(release)
+
+    with serving(app, ws) as (port, captured):
+        with connect(f"ws://127.0.0.1:{port}/") as client:
+            assert client.recv() == "tick"
+            assert states(captured) == {State.FLOWING: 1}
+            if code is None:
+                client.socket.shutdown(socket.SHUT_RDWR)
+            client.close(code or 1000)
+        until(lambda: states(captured) == {State.ABANDONED: 1}, "the live state")
+        assert not captured
+        noticed = time.monotonic()
+        time.sleep(0.1)
+        release.set()
+        until(lambda: captured, "the end")
+    (summary,) = captured
+    assert (summary.reason, summary.close_code) == ENDS[code]
+    assert summary.ended_at <= noticed
+    assert summary.chunks == 1
 
 
 def test_a_forked_child_has_a_watchdog_of_its_own():

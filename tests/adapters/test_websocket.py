@@ -1,6 +1,7 @@
 """What the hooks make of every way a WebSocket can end, without a server in between."""
 
 import asyncio
+import contextlib
 
 import pytest
 from driver import script
@@ -213,9 +214,10 @@ def test_an_exception_after_the_client_has_closed(hooks, captured):
     ("refusal", "expected"),
     [
         (ValueError("invalid close code"), ("silent", "producer_error", MID, "server", None)),
+        (BrokenPipeError("gone"), ("cancelled", "client_disconnect", MID, "unknown", None)),
         (asyncio.CancelledError(), ("silent", "in_band_error", MID, "server", 1011)),
     ],
-    ids=["refused", "cancelled while the client's close frame is due"],
+    ids=["refused", "nobody there", "cancelled while the client's close frame is due"],
 )
 def test_a_close_that_does_not_return(refusal, expected, hooks, captured):
     """A close frame that the server refuses was never sent; one that it sent counts, though nobody answered."""
@@ -278,6 +280,31 @@ def test_the_echo_that_comes_first(hooks, captured):
 
     answered = asyncio.Event()
     run(hooks(app), Waiting(gone(1000)))
+    assert [told(s) for s in captured] == [BY_APPLICATION[1011]]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("after websocket.close"), OSError("gone"), None])
+def test_what_is_sent_while_a_close_frame_is_under_way(error, hooks, captured):
+    """Another task's message does not undo it, neither its failure nor what the server's object says meanwhile."""
+
+    class Slow(Server):
+        async def send(self, message):
+            if message["type"] == "websocket.close":
+                self.raises, self.disconnected = error, True
+                await tried.wait()
+            await super().send(message)
+
+    async def app(scope, receive, send):
+        await play(RECEIVE, ACCEPT, TICK)(scope, receive, send)
+        closing = asyncio.ensure_future(send(close(1011)))
+        await asyncio.sleep(0)
+        with contextlib.suppress(RuntimeError, OSError):
+            await send(TICK)
+        tried.set()
+        await closing
+
+    tried = asyncio.Event()
+    assert run(hooks(app), Slow()).raised is None
     assert [told(s) for s in captured] == [BY_APPLICATION[1011]]
 
 
@@ -446,6 +473,21 @@ def test_silence_is_no_stall_unless_asked_for(both):
         with capture(read_settings({"OTEL_PYTHON_STREAMING_SPANS": "off", **environ})[0]) as captured:
             run(both(talk(TICK, 0.05, TICK, 0.05, close())))
         assert captured[0].stall_count == stalls, environ
+
+
+def test_waiting_for_a_slow_reader_is_no_stall(both):
+    """The time that ``send`` takes is backpressure; the silence begins when it returns."""
+
+    class Slow(Server):
+        async def send(self, message):
+            await asyncio.sleep(0.4 if message == TICK else 0)
+            await super().send(message)
+
+    settings = {"OTEL_PYTHON_STREAMING_SPANS": "off", "OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "/v1/chat=0.3"}
+    with capture(read_settings(settings)[0]) as captured:
+        run(both(talk(TICK, TICK, close())), Slow())
+    assert captured[0].stall_count == 0
+    assert captured[0].backpressure > 0.7
 
 
 def test_the_attribute(captured):

@@ -14,13 +14,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.conformance.expected import differs
 from tests.conformance.runner import Row, gone, ready, serving, told_of, until
 
+_UVICORN = "--timeout-graceful-shutdown 1 --ws-ping-interval 1 --ws-ping-timeout 1"
 SERVERS = {
-    "uvicorn-websockets": "uvicorn talks:app --ws websockets --port {port} --timeout-graceful-shutdown 1",
-    "uvicorn-sansio": "uvicorn talks:app --ws websockets-sansio --port {port} --timeout-graceful-shutdown 1",
-    "uvicorn-wsproto": "uvicorn talks:app --ws wsproto --port {port} --timeout-graceful-shutdown 1",
+    "uvicorn-websockets": "uvicorn talks:app --ws websockets --port {port} " + _UVICORN,
+    "uvicorn-sansio": "uvicorn talks:app --ws websockets-sansio --port {port} " + _UVICORN,
+    "uvicorn-wsproto": "uvicorn talks:app --ws wsproto --port {port} " + _UVICORN,
     "hypercorn": "hypercorn talks:app --bind 127.0.0.1:{port} --graceful-timeout 1",
     "granian": "granian --interface asgi talks:app --port {port} --workers-kill-timeout 1",
-    "daphne": "daphne talks:app --port {port} --application-close-timeout 2",
+    "daphne": "daphne talks:app --port {port} --application-close-timeout 2 --ping-interval 1 --ping-timeout 1",
     "gunicorn-uvicorn": "gunicorn talks:app -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{port} --graceful-timeout 2",
     "gunicorn-asgi": "gunicorn talks:app -k asgi -b 127.0.0.1:{port} --graceful-timeout 2",
 }
@@ -39,6 +40,7 @@ class Cause:
     writes: bytes = b""
     leaves: bool = False
     reset: bool = False
+    deaf: bool = False
 
 
 NOBODY = "cancelled/client_disconnect/unknown/-"
@@ -51,6 +53,7 @@ CAUSES = {
     "client_none": Cause("the client closes without a code", "ok/completed/client/1005", writes=b"\x88\x80mask"),
     "fin": Cause("the client closes its connection without a close frame", NOBODY, leaves=True),
     "rst": Cause("the client resets", NOBODY, leaves=True, reset=True),
+    "deaf": Cause("the client answers no ping", NOBODY, deaf=True),
     "unmasked": Cause("the client sends a frame unmasked", "silent/protocol_error/unknown/1002", writes=b"\x81\x02hi"),
     "not_utf8": Cause(
         *("the client sends text that is no UTF-8", "silent/protocol_error/unknown/1007"),
@@ -71,8 +74,8 @@ DIFFERENT = [
         "uvicorn closes with 1012",
     ),
     (
-        *("hypercorn", "*", [*_BY_CLIENT, *_VIOLATIONS], NOBODY),
-        "hypercorn tells 1006 however the client ended, and keeps no code",
+        *("hypercorn", "*", _VIOLATIONS, NOBODY),
+        "hypercorn tells 1006, and sends no close frame",
     ),
     (
         *("granian", "raw-pushes", [*_BY_CLIENT, *_VIOLATIONS, "fin", "rst"], "ok/completed/server/1005"),
@@ -146,6 +149,8 @@ def impossible(server, framework, cause):
     """Tell what cannot be brought about."""
     if server == "daphne" and framework == "quart":  # a scope without a scheme, which Quart needs: always 500
         return True
+    if cause == "deaf":  # the others do not ask, or do not mind
+        return server != "daphne" and not server.startswith("uvicorn-")
     no_denial = framework in {"fastapi", "litestar", "quart"} or server in {"daphne", "granian", "gunicorn-asgi"}
     return cause == "denied" and no_denial
 
@@ -193,8 +198,9 @@ def clients_of(process, port, names):
 async def _connected(port, cause, trace):
     """Connect, and take the first three messages."""
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    address = f"ws://127.0.0.1:{port}/s/{cause}"
-    async with connect(address, additional_headers=headers, close_timeout=2, compression=None) as client:
+    how = {"additional_headers": headers, "close_timeout": 2, "compression": None}
+    # However much is unread, it reads on: a client that does not answers no ping.
+    async with connect(f"ws://127.0.0.1:{port}/s/{cause}", max_queue=None, **how) as client:
         for _ in range(3):
             await client.recv()
         yield client
@@ -208,6 +214,10 @@ async def _act(port, name, trace):
                 await client.close(cause.code)
             elif cause.leaves:
                 _leave(client, reset=cause.reset)
+            elif cause.deaf:
+                client.transport.pause_reading()
+                await asyncio.sleep(3)
+                client.transport.resume_reading()
             elif cause.writes:
                 client.transport.write(cause.writes)
             await _read_on(client)

@@ -353,6 +353,11 @@ class Watch:
             self._close(stream, cause_of_close(code, side), int(code))
 
     @property
+    def over(self) -> bool:
+        """Whether the application has returned."""
+        return self._scope is None
+
+    @property
     def unfinished(self) -> bool:
         """Whether a body that matters is still to come."""
         stream = self.stream

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrapt import ObjectProxy
 
+from otel_streaming import wsgi
 from otel_streaming._watch import Server, engine
 from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, all_ended, drain, flush
 from otel_streaming.semconv import Origin
@@ -128,6 +129,19 @@ def uvicorn_server(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Server, "startup", starts)
     patches.wrap(module.Server, "handle_exit", functools.partial(_drains, path=_UVICORN))
     patches.wrap(module.Server, "shutdown", stops)
+
+
+def uvicorn_bridge(module: ModuleType, patches: Patches) -> None:
+    """Leave a WSGI application that uvicorn serves to the hook around the bridge: its threads carry no context."""
+
+    def builds(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def build_environ(*args: Any, **kwargs: Any) -> Any:
+            return {**original(*args, **kwargs), wsgi.KEY: None}
+
+        return build_environ
+
+    patches.wrap(module, "build_environ", builds)
 
 
 def hypercorn_application(module: ModuleType, patches: Patches) -> None:
@@ -302,6 +316,7 @@ def werkzeug_serving(module: ModuleType, patches: Patches) -> None:
 HOOKS = {
     "uvicorn.config": uvicorn_config,
     "uvicorn.server": uvicorn_server,
+    "uvicorn.middleware.wsgi": uvicorn_bridge,
     "hypercorn.app_wrappers": hypercorn_application,
     "hypercorn.asyncio.run": hypercorn_run,
     "hypercorn.trio.run": hypercorn_run,

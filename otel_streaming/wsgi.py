@@ -50,10 +50,12 @@ class WSGIStreamingMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        if KEY in environ:
-            return self.app(environ, start_response)
-        environ[KEY] = None
-        environ[KEY] = watch = watch_over(_scope(environ), _untold)
+        watch = None
+        if KEY not in environ:
+            environ[KEY] = None
+            around = watched.get(None)
+            if around is None or around.over:  # not below an ASGI server, nor asked by an application itself
+                environ[KEY] = watch = watch_over(_scope(environ), _untold)
         if watch is None:
             return self.app(environ, start_response)
         watch.server = self.server

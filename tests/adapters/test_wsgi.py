@@ -1,5 +1,6 @@
 """WSGI (PEP 3333): how each end is told, wherever the hooks stand; the real servers are in tests/conformance."""
 
+import asyncio
 import gc
 import io
 import socket
@@ -11,7 +12,7 @@ from functools import partial
 from wsgiref.validate import validator
 
 import pytest
-from driver import ANSWER, DONE, chat
+from driver import ANSWER, DONE, Connection, chat, http_scope
 from gateway import SSE, Gateway, GoneError, anew, answer, environ, produce
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,10 +20,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
-from otel_streaming import WSGIStreamingMiddleware
+from otel_streaming import StreamingMiddleware, WSGIStreamingMiddleware
+from otel_streaming._config import Settings, read_settings
 from otel_streaming._patches import Patches
 from otel_streaming._peers import peer_behind
 from otel_streaming.frameworks import HOOKS as FRAMEWORKS
+from otel_streaming.servers import HOOKS as SERVERS
 from otel_streaming.testing import capture
 from otel_streaming.wsgi import KEY, hooked_application
 
@@ -232,6 +235,13 @@ def test_failing_before_the_headers(hooks, captured):
     assert verdicts(captured) == ["loud/http_5xx/before_headers"]
 
 
+def test_failing_before_a_page(hooks, captured):
+    """The same where it had announced no more than a page without a length."""
+    page = answer(ValueError(), headers=[("content-type", "text/plain")])
+    Gateway().run(hooks(page), environ(HTTP_ACCEPT="text/event-stream"))
+    assert verdicts(captured) == ["loud/http_5xx/before_headers"]
+
+
 @pytest.mark.parametrize("exhausted", [True, False])
 def test_never_closed(exhausted, captured):
     """A body that its server forgets is ended when it is collected: complete, or nobody knows why."""
@@ -361,8 +371,6 @@ def test_what_does_not_stream_is_handed_on(status, captured):
 
 def test_excluded(hooks):
     """An excluded URL is not watched, and its environ says so."""
-    from otel_streaming._config import read_settings
-
     excluded, _ = read_settings({"OTEL_PYTHON_STREAMING_EXCLUDED_URLS": "health"})
     with capture(excluded) as captured:
         Gateway().run(hooks(answer(*ANSWER)), environ("/health"))
@@ -371,8 +379,6 @@ def test_excluded(hooks):
 
 def test_what_is_read_of_a_request(hooks):
     """Path and headers are those that ASGI servers tell: the whole path in UTF-8, names with hyphens."""
-    from otel_streaming._config import read_settings
-
     routes, _ = read_settings({"OTEL_PYTHON_STREAMING_ROUTES": "/api/gr\u00fc\u00dfe"})
     page = answer(b"x", headers=[("content-type", "text/plain")])
     path = "/gr\u00fc\u00dfe".encode().decode("latin-1")  # as PEP 3333 has it
@@ -616,6 +622,46 @@ def test_valid_on_both_sides(make, captured):
     assert len(captured) == 3
 
 
+def starlettes(app):
+    from starlette.middleware.wsgi import WSGIMiddleware
+
+    return WSGIMiddleware(app)
+
+
+def uvicorns(app):
+    from uvicorn.middleware.wsgi import _WSGIMiddleware
+
+    return _WSGIMiddleware(app)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::starlette.exceptions.StarletteDeprecationWarning")
+@pytest.mark.parametrize("bridge", [starlettes, uvicorns])
+def test_below_an_asgi_server(bridge, captured):
+    """A WSGI application that an ASGI server serves through a bridge is counted once, by the hook outside."""
+    patches = Patches()
+    patches.apply({**FRAMEWORKS, **SERVERS})
+    try:
+        asyncio.run(Connection().run(StreamingMiddleware(bridge(flask())), http_scope("/v1/healthy", "GET")))
+    finally:
+        patches.undo()
+    assert verdicts(captured) == ["ok/completed/after_terminal"]
+
+
+def test_an_application_that_asks_another_one(captured):
+    """Requests within a request are not the client's; those after it are."""
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(Gateway().run(WSGIStreamingMiddleware(answer(chat(0)))).sent)
+        return answer(*ANSWER)(environ, start_response)
+
+    for _ in range(2):
+        Gateway().run(WSGIStreamingMiddleware(app))
+    assert seen == [[chat(0)]] * 2
+    assert verdicts(captured) == ["ok/completed/after_terminal"] * 2
+
+
 def of_contrib(app):
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
@@ -634,25 +680,33 @@ def of_a_framework(app):
     return run
 
 
-@pytest.mark.parametrize("instrumented", [of_contrib, of_a_framework])
-@pytest.mark.parametrize("hooks", [HOOKS["outer"], HOOKS["both"]], ids=["outer", "both"])
-def test_the_parent(instrumented, hooks, monkeypatch):
-    """The stream's span is a child of the server span, wherever that is current."""
+@pytest.fixture
+def spans(monkeypatch):
+    """A real SDK in place of the process's; gives the spans that ended, by kind."""
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    from otel_streaming._config import Settings
 
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     with capture(Settings(logs="off")):
-        app = hooks(instrumented(answer(*ANSWER))) if hooks is HOOKS["outer"] else None
-        app = app or WSGIStreamingMiddleware(instrumented(inner(answer(*ANSWER))))
-        Gateway().run(app)
-    ours = [span for span in exporter.get_finished_spans() if span.name.startswith("stream")]
-    (server,) = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
-    assert [span.parent.span_id for span in ours] == [server.context.span_id]
+        yield lambda: {span.kind: span for span in exporter.get_finished_spans()}
+
+
+@pytest.mark.parametrize("below", [lambda app: app, inner], ids=["outer", "both"])
+@pytest.mark.parametrize("instrumented", [of_contrib, of_a_framework])
+def test_the_parent(instrumented, below, spans):
+    """The stream's span is a child of the server span, wherever that is current."""
+    Gateway().run(WSGIStreamingMiddleware(instrumented(below(answer(*ANSWER)))))
+    ours, servers = spans()[SpanKind.INTERNAL], spans()[SpanKind.SERVER]
+    assert ours.parent.span_id == servers.context.span_id
+
+
+@pytest.mark.parametrize(("steps", "marked"), [(ANSWER, None), ([chat(0)], "truncated"), ([ValueError()], "failed")])
+def test_the_parent_is_marked(steps, marked, spans):
+    """A silent failure is shown on the server span while it records: contrib's does, around the whole body."""
+    Gateway().run(WSGIStreamingMiddleware(of_contrib(inner(answer(*steps)))))
+    assert spans()[SpanKind.SERVER].attributes.get("stream.outcome") == marked
 
 
 # -- what the kernel knows -----------------------------------------------------------------------------------------

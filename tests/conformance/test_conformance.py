@@ -80,6 +80,14 @@ def test_what_a_bare_server_tells_of_sockets(server, tmp_path):
     assert len(told) == (1 if server == "granian" else 4)  # fin and rst are alike
 
 
+@pytest.mark.parametrize("server", ["hypercorn", "daphne", "gunicorn-asgi"])
+def test_a_violation_on_a_bare_server(server, tmp_path):
+    """Without us, these tell the same of a client's violation as of a lost connection."""
+    ends = ("fin", "unmasked", "not_utf8")
+    recorded = record(sockets.SERVERS[server], sockets.clients_of, ends, tmp_path)
+    assert recorded["fin"] == recorded["unmasked"] == recorded["not_utf8"]
+
+
 def record(command, clients, causes, folder):
     """Return what a bare server told the application of each cause."""
     path, (port,) = folder / "record", free_ports(1)

@@ -611,6 +611,36 @@ def test_endings_and_routes(framework, outer, ending, reason, captured):
     assert captured.engine.registry.open_count == 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_pages_are_no_streams(captured):
+    """Ordinary answers, in one message or several, compressed or not, are not counted."""
+    from django.http import HttpResponse
+    from django.middleware.gzip import GZipMiddleware
+    from flask import Flask, jsonify
+
+    app = Flask(__name__)
+    app.add_url_rule("/json", view_func=lambda: jsonify(answers=list(range(1000))), endpoint="json")
+    app.add_url_rule("/page", view_func=lambda: (line for line in ["<p>\n"] * 1000), endpoint="page")
+    patches = Patches()
+    patches.apply(FRAMEWORKS)
+    try:
+        for path in ("/json", "/page", "/missing"):
+            assert Gateway().run(WSGIStreamingMiddleware(app), environ(path)).sent
+    finally:
+        patches.undo()
+
+    def page(environ, start_response):
+        request = type("Request", (), {"META": {"HTTP_ACCEPT_ENCODING": "gzip"}})()
+        response = GZipMiddleware(lambda _: HttpResponse(b"page " * 40_000))(request)
+        start_response("200 OK", list(response.items()))
+        return response
+
+    django()  # its settings
+    assert Gateway().run(WSGIStreamingMiddleware(page)).sent
+    assert captured == []
+    assert not captured.engine.registry.started()
+
+
 @pytest.mark.parametrize("make", TEMPLATES, ids=lambda framework: framework.__name__)
 def test_valid_on_both_sides(make, captured):
     """The reference validator finds no fault with us, on the server's side nor on the application's."""

@@ -63,6 +63,23 @@ def test_what_a_bare_server_tells(server, tmp_path):
     assert (recorded["read"] == recorded["fin"]) is (server == "granian")
 
 
+@pytest.mark.parametrize("server", wsgi.SERVERS)
+def test_wsgi_answers_are_the_same(server, tmp_path):
+    """Every byte that a client receives is the same without us, whatever the body is and however it ends."""
+    row = wsgi.Row(server, "raw")
+    with wsgi.serving(row, wsgi.SERVERS[server], tmp_path) as (process, port, _):
+        watched = wsgi.answers(process, port)
+    (port,) = free_ports(1)
+    program, *arguments = wsgi.SERVERS[server].format(port=port).split()
+    env = {"FRAMEWORK": "raw", "PYTHONPATH": os.fspath(SERVICE)}
+    with Process("bare", [BIN / program, *arguments], tmp_path / "bare.log", env, SERVICE) as process:
+        bare = wsgi.answers(process, port)
+    if server == "granian-wsgi":  # without us as well, its abort may overtake what it has sent
+        del watched["short"], bare["short"]
+    assert watched == bare
+    assert all(bare.values())
+
+
 @pytest.mark.parametrize("server", ["granian-wsgi", "gunicorn-gthread"])
 def test_what_a_bare_wsgi_server_tells(server, tmp_path):
     """Without us, granian tells the same of who leaves before and right after the headers; gunicorn has a socket."""

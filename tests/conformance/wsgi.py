@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import signal
 
 from tests.conformance import runner
@@ -83,6 +84,26 @@ def clients_of(process, port, names):
         await asyncio.gather(*map(one, names))
 
     asyncio.run(all_of_them())
+
+
+COMPARED = [name for name, cause in CAUSES.items() if cause.marker is None and name not in {"drained", "sigterm"}]
+COMPARED += ["one", "list", "tuple", "text", "file", "written"]
+
+
+def answers(process, port):
+    """Return the raw answer to each cause in which the client stays, and to each kind of body."""
+
+    async def one(name):
+        client = await _ask(Client, port, name, "")
+        await client.until()
+        await client.leave()
+        return re.sub(rb"(?i)\r\ndate: [^\r]*", b"", client.received)
+
+    async def all_of_them():
+        await ready(process, port)
+        return {name: await one(name) for name in COMPARED}
+
+    return asyncio.run(all_of_them())
 
 
 async def _causes(process, port, traces, sink, gate):

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from answers import head_of, produce_in_thread
+from answers import WHOLE, head_of, produce_in_thread
 
 REASONS = {200: "200 OK", 500: "500 Internal Server Error"}
 
@@ -21,10 +21,32 @@ def raw():
         cause = environ["PATH_INFO"].rpartition("/")[2]
         before_headers(cause)
         status, media_type, headers = head_of(cause)
-        start_response(REASONS[status], [("content-type", media_type), *headers.items()])
-        return produce_in_thread(cause)
+        write = start_response(REASONS[status], [("content-type", media_type), *headers.items()])
+        return BODIES.get(cause, lambda *_: produce_in_thread(cause))(environ, write)
 
     return app
+
+
+def file(environ, _):
+    wrapper = environ.get("wsgi.file_wrapper", lambda it: it)
+    return wrapper(open(__file__, "rb"))  # noqa: PTH123 - the server's to close
+
+
+def written(_, write):
+    for chunk in WHOLE if write else ():  # granian has no such thing
+        write(chunk)
+    return []
+
+
+BODIES = {
+    "one": lambda *_: [b"".join(WHOLE)],
+    "list": lambda *_: list(WHOLE),
+    "tuple": lambda *_: tuple(WHOLE),
+    "text": lambda *_: iter(["text"]),
+    "file": file,
+    "written": written,
+}
+"""Bodies that servers treat in ways of their own."""
 
 
 def recorded():

@@ -45,7 +45,7 @@ docs: $(READY)  ## generate the reference pages in docs/
 bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
 	$(BIN)/python -m bench
 
-conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (10 minutes)
+conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 clean:  ## remove the virtual environment (the cache of built binaries stays)

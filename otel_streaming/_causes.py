@@ -22,6 +22,7 @@ _LOST = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 _IDLE = Cause(Reason.IDLE_TIMEOUT, Origin.UPSTREAM)
 _CANCELLED = Cause(Reason.SERVER_CANCELLED, Origin.SERVER)
 _UPSTREAM = Cause(Reason.PRODUCER_ERROR, Origin.UPSTREAM)  # a client library's, such as a refused connection
+_GONE = Cause(Reason.CLIENT_DISCONNECT, Origin.UNKNOWN)
 _PRODUCER = Cause(Reason.PRODUCER_ERROR, Origin.SERVER)
 
 _BY_NAME = {
@@ -50,6 +51,8 @@ _BY_NAME = {
     "urllib3.IncompleteRead": _LOST,
     "urllib3.ReadTimeoutError": _IDLE,
     "requests.ChunkedEncodingError": _LOST,
+    "gunicorn.HTTP2ConnectionError": _GONE,  # out of `send`, and no OSError, against ASGI HTTP spec 2.4
+    "gunicorn.ClientDisconnected": _GONE,
     "asyncio.CancelledError": _CANCELLED,
     "trio.Cancelled": _CANCELLED,
     "builtins.KeyboardInterrupt": _CANCELLED,

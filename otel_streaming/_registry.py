@@ -125,6 +125,11 @@ class Registry:
             longest[stream.shape] = max(longest.get(stream.shape, 0.0), stream.silence(now))
         return longest
 
+    def watches(self) -> list[Watch]:
+        """Return what watches the open streams."""
+        with self._lock:
+            return [watch for watch in self._open.values() if watch is not None]
+
     def watch_of(self) -> Callable[[Stream], Watch | None]:
         """Return a function that tells what watches an open stream."""
         return self._open.get

@@ -81,9 +81,12 @@ UNKNOWN_PEER: Peer = _UnknownPeer()
 
 
 class Server:
-    """What the exchanges of one server share: whether it drains."""
+    """What the exchanges of one server share: whether it drains, and over which HTTP version it then cuts them."""
 
     draining = False
+
+    def __init__(self, cuts: str = "") -> None:
+        self.cuts = cuts
 
 
 class Engine:
@@ -95,8 +98,15 @@ class Engine:
         # The SDK keeps the first callbacks of an instrument for ever: an engine for a while makes none.
         self.telemetry = Telemetry(settings, self.registry, instruments=listener is None, caught=_caught)
         self.listener = listener
+        self.left_behind: list[dict[str, Any]] = []
         with contextlib.suppress(Exception):  # of a host's own provider
             self.telemetry.catch()
+
+    def close(self) -> threading.Event:
+        """A server is at its end: end what it left open, hand all over; returns the event that tells it is done."""
+        for watch in self.registry.watches():
+            watch.left_behind()
+        return self.telemetry.flush()
 
 
 watched: ContextVar[Watch] = ContextVar("otel_streaming_watched")
@@ -327,8 +337,10 @@ class Watch:
     def left(self) -> None:
         """The reader has gone."""
         # After the final message, or the application's close frame, it means nothing.
-        if self._left_at is not None or self.wire_done or self.closing is not None:
+        if self._left_at is not None or self.wire_done or self.closing is not None or self._scope is None:
             return
+        if self._draining and self._scope.get("http_version") == self.server.cuts:
+            return  # it is the server that has
         self._left_at = now = self.clock()
         if self.stream is None:
             return
@@ -386,7 +398,12 @@ class Watch:
         stream = self.stream
         if stream is None or stream.headers_at is None or _in_background(exception):
             return
-        stream.failed(self.clock(), cause_of(exception))
+        cause = cause_of(exception)
+        if cause.reason is Reason.CLIENT_DISCONNECT:
+            if self.wire_done:
+                return
+            self.left()
+        stream.failed(self.clock(), cause)
         self._mark(stream)
 
     @harmless
@@ -417,6 +434,15 @@ class Watch:
         # They lead back to the scope, which holds us; and tasks that go on hold us by their context.
         self._scope = self.parent = self._context = self._server_span = None
         self._headers = ()
+
+    @harmless
+    def left_behind(self) -> None:
+        """The server stops and waits no longer: what the application has not ended by now, it never will."""
+        if self._draining:
+            # Kept as it was: an interpreter that collects what it leads to, a coroutine in mid-air, crashes at its exit
+            # (daphne, CPython 3.11).
+            self._engine.left_behind.append(dict(vars(self)))
+            self.returned()
 
     def _look(self) -> None:
         """Ask the server for the reader once more: it may have gone in a silence, unknown to the application.

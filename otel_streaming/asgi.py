@@ -271,8 +271,8 @@ async def all_ended() -> None:
 
 
 async def flush() -> None:
-    """Hand over what has not been exported, once, and for no longer than a hold may last."""
-    await _until(engine().telemetry.flush().is_set)
+    """End what a server left open, and hand over what has not been exported, for no longer than a hold may last."""
+    await _until(engine().close().is_set)
 
 
 def _mark_coroutine_function(function: Send) -> Send:

@@ -44,7 +44,7 @@ def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(*args, **kwargs)
         finally:
-            engine().telemetry.flush().wait(HOLD)
+            engine().close().wait(HOLD)
 
     return serving
 
@@ -205,10 +205,22 @@ def hypercorn_websocket(module: ModuleType, patches: Patches) -> None:
 
 
 def granian_asgi(module: ModuleType, patches: Patches) -> None:
-    """Wrap the application that granian serves; its lifespan comes by a door of its own."""
-    server = Server()
+    """Wrap the application that granian serves; its lifespan comes by a door of its own. Flush at its end."""
+    server = Server(cuts="2")
+
+    def stops(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def shutdown(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                await flush()  # also of an application that has refused its lifespan
+
+        return shutdown
+
     patches.wrap(module, "_callback_wrapper", _takes_application(0, server))
     patches.wrap(module.LifespanProtocol, "__init__", _takes_application(1, server))
+    patches.wrap(module.LifespanProtocol, "shutdown", stops)
 
 
 def granian_signals(module: ModuleType, patches: Patches) -> None:

@@ -139,7 +139,7 @@ def test_the_application_is_wrapped(apply):
             def __init__(self, app=None, application=None):
                 self.got = app or application
 
-            run = kill_all_applications = None
+            run = kill_all_applications = shutdown = None
 
         return Takes
 

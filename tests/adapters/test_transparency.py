@@ -6,12 +6,13 @@ import tracemalloc
 from functools import partial
 
 import pytest
-from driver import ANSWER, Connection, body, script, start
+from driver import ANSWER, Connection, body, http_scope, script, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_streaming import StreamingMiddleware
-from otel_streaming.asgi import hooked_router
+from otel_streaming._watch import Server
+from otel_streaming.asgi import drain, flush, hooked_router
 from otel_streaming.testing import capture
 
 
@@ -224,3 +225,55 @@ def test_shutdown_waits_for_open_streams():
     with capture() as captured:
         assert asyncio.run(main()) == ["stream ended", "shutdown"]
     assert [(str(s.reason), str(s.result)) for s in captured] == [("server_shutdown", "recycled")]
+
+
+def test_what_a_server_leaves_open_ends():
+    """What a server that stops has not awaited ends when it is at its end, and what comes after changes nothing."""
+
+    async def main():
+        connection, server, go_on = Connection(), Server(), asyncio.Event()
+
+        async def app(scope, receive, send):
+            await send(start())
+            await send(body(b"data: x\n\n"))
+            await go_on.wait()
+            await receive()
+            await send(body(b"", more=False))
+
+        stream = asyncio.ensure_future(connection.run(StreamingMiddleware(app, server)))
+        await asyncio.sleep(0)
+        await flush()
+        assert not captured
+        drain(server, yes=True)
+        await flush()
+        assert len(captured) == 1
+        go_on.set()
+        connection.gone.set()
+        await stream
+
+    with capture() as captured:
+        asyncio.run(main())
+        assert captured.engine.registry.open_count == 0
+    assert [str(s.reason) for s in captured] == ["server_shutdown"]
+
+
+@pytest.mark.parametrize(("version", "reason"), [("2", "server_shutdown"), ("1.1", "client_disconnect")])
+def test_a_server_that_cuts_its_streams(version, reason):
+    """A disconnect over the HTTP version that a draining server cuts itself is its own doing, over others it is not."""
+
+    async def main():
+        connection, server = Connection(leave_after=1), Server(cuts="2")
+
+        async def app(scope, receive, send):
+            await receive()
+            await send(start())
+            await send(body(b"data: x\n\n"))
+            await receive()
+
+        drain(server, yes=True)
+        connection.gone.set()
+        await connection.run(StreamingMiddleware(app, server), {**http_scope(), "http_version": version})
+
+    with capture() as captured:
+        asyncio.run(main())
+    assert [str(s.reason) for s in captured] == [reason]

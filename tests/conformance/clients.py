@@ -5,8 +5,9 @@ import contextlib
 import socket
 import struct
 
+import h11
 from h2.connection import H2Connection
-from h2.events import DataReceived, StreamEnded, StreamReset
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 PATIENCE = 4.0
@@ -14,11 +15,16 @@ PATIENCE = 4.0
 
 
 class Client:
-    """One HTTP/1 request."""
+    """One HTTP/1 request, and what came of it: status, headers, body, the manner of its end.
+
+    ``ended`` is *clean* (the framing says so), *cut* (the connection ended before), *reset*, *silent* (no end within
+    patience) or None (the client has left).
+    """
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
-        self.received = b""
+        self.status, self.headers, self.received = None, [], bytearray()
+        self.ended = None
 
     @classmethod
     async def ask(cls, port, path, headers, method="GET", version="1.1"):
@@ -28,24 +34,43 @@ class Client:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
         client = cls(*await asyncio.open_connection(sock=sock))
-        await client.request(path, headers, method, version)
+        client.request(path, {**headers, "connection": "close"}, method, version)
         return client
 
-    async def request(self, path, headers, method, version):
-        lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in headers.items())]
-        self.writer.write("\r\n".join([*lines, "connection: close", "", ""]).encode())
+    def request(self, path, headers, method, version):
+        self.framing = h11.Connection(h11.CLIENT)
+        request = self.framing.send(h11.Request(method=method, target=path, headers=list(headers.items())))
+        self.framing.send(h11.EndOfMessage())
+        self.writer.write(request.replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
 
-    async def more(self):
-        data = await self.reader.read(65536)
-        self.received += data
-        return bool(data)
+    def take(self, data):
+        """Take what has come, b"" at its end; returns how the answer has ended, None while it goes on."""
+        try:
+            self.framing.receive_data(data)
+            while (event := self.framing.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Response):
+                    self.began(event.status_code, event.headers)
+                elif isinstance(event, h11.Data):
+                    self.received += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    return "clean"
+        except h11.RemoteProtocolError:
+            return "cut"
+        return None
 
-    async def until(self, marker=None):
-        """Read until ``marker`` has come, to the end without one."""
-        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.TimeoutError, ProtocolError):
-            while marker is None or marker not in self.received:
-                if not await asyncio.wait_for(self.more(), PATIENCE):
-                    break
+    def began(self, status, headers):
+        self.status = int(status)
+        self.headers = [(bytes(name), bytes(value)) for name, value in headers if name != b"date"]
+
+    async def until(self, reached=None):
+        """Read until ``reached``, to the end without it."""
+        try:
+            while self.ended is None and not (reached and reached(self)):
+                self.ended = self.take(await asyncio.wait_for(self.reader.read(65536), PATIENCE))
+        except ConnectionError:
+            self.ended = "reset"
+        except asyncio.TimeoutError:
+            self.ended = "silent"
 
     async def leave(self, *, reset=False):
         if reset:
@@ -60,21 +85,38 @@ class Client:
 class Client2(Client):
     """One HTTP/2 request on a connection of its own."""
 
-    async def request(self, path, headers, method, version):
-        self.h2 = H2Connection()
-        self.h2.initiate_connection()
+    def request(self, path, headers, method, version):
+        self.framing = H2Connection()
+        self.framing.initiate_connection()
         fields = [(":method", method), (":path", path), (":scheme", "http"), (":authority", headers["host"])]
-        fields += [(name, value) for name, value in headers.items() if name != "host"]
-        self.h2.send_headers(1, fields, end_stream=True)
-        self.writer.write(self.h2.data_to_send())
+        fields += [(name, value) for name, value in headers.items() if name not in {"host", "connection"}]
+        self.framing.send_headers(1, fields, end_stream=True)
+        self.writer.write(self.framing.data_to_send())
 
-    async def more(self):
-        data = await self.reader.read(65536)
-        for event in self.h2.receive_data(data) if data else ():
-            if isinstance(event, DataReceived):
+    def take(self, data):
+        ended, self.buffer = None if data else "cut", self.buffer + data
+        while len(self.buffer) >= (end := 9 + int.from_bytes(self.buffer[:3], "big")):
+            frame, self.buffer = self.buffer[:end], self.buffer[end:]
+            ended = self.take_frame(frame) or ended
+        return ended
+
+    buffer = b""
+
+    def take_frame(self, frame):
+        """Take one frame at a time: what h2 refuses (a body too short) is not to hide what came before."""
+        ended = None
+        try:
+            events = self.framing.receive_data(frame)
+        except ProtocolError:
+            return "cut"
+        for event in events:
+            if isinstance(event, ResponseReceived):
+                status, *headers = event.headers
+                self.began(status[1], headers)
+            elif isinstance(event, DataReceived):
                 self.received += event.data
-                self.h2.acknowledge_received_data(event.flow_controlled_length, 1)
+                self.framing.acknowledge_received_data(event.flow_controlled_length, 1)
             elif isinstance(event, StreamEnded | StreamReset):
-                data = b""
-        self.writer.write(self.h2.data_to_send())
-        return bool(data)
+                ended = "clean" if isinstance(event, StreamEnded) else "reset"
+        self.writer.write(self.framing.data_to_send())
+        return ended

@@ -91,10 +91,6 @@ DIFFERENT = [
     ),
     ("granian", "*", ["returns"], "ok/completed/server/1005", "granian closes without a code, which is no error"),
     (
-        *("granian", "raw*", ["sigterm"], "-"),
-        "started without ended: granian waits for no WebSocket, but for a lifespan, which these have not",
-    ),
-    (
         *("daphne", "litestar", ["server_1011"], "silent/producer_error/server/4500"),
         "daphne refuses the code by an exception, for which Litestar closes with 4500",
     ),

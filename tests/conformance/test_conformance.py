@@ -15,6 +15,11 @@ ROWS = [
     ("uvicorn-httptools", "starlette", tuple(CAUSES)),
     ("uvicorn-httptools", "fastapi", tuple(CAUSES)),
     *((server, "starlette", ("fin", "sigterm")) for server in SERVERS if server != "uvicorn-httptools"),
+    # Applications that never listen: nothing but the server's own object tells of their readers.
+    *((server, "raw", ("fin", "before_headers", "sigterm")) for server in ("hypercorn", "daphne", "gunicorn-asgi")),
+    ("daphne", "fastapi-sse", tuple(CAUSES)),
+    ("uvicorn-h11", "django-sync", ("sigterm",)),
+    ("granian", "raw", ("unlimited",)),
 ]
 
 

@@ -23,6 +23,11 @@ def named(name, *bases):
 
 aiohttp_error = named("aiohttp.client_exceptions.ClientError")
 
+GONE = [
+    named("gunicorn.http2.errors.HTTP2ConnectionError")(),
+    named("gunicorn.asgi.protocol.ClientDisconnected", OSError)(),
+]
+
 UPSTREAM = [
     (httpx.ReadTimeout("t"), Reason.IDLE_TIMEOUT),
     (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), Reason.CONNECTION_LOST),
@@ -79,6 +84,12 @@ def test_other_errors_are_the_servers_own(exception, reason):
 def test_subclasses_are_known_by_their_bases():
     """A subclass made by an SDK is classified as the library's class it derives from."""
     assert cause_of(named("openai.APITimeout", httpx.ReadTimeout)("t")).reason is Reason.IDLE_TIMEOUT
+
+
+@pytest.mark.parametrize("exception", GONE, ids=repr)
+def test_a_reader_who_left(exception):
+    """What a server's `send` raises when nobody reads any more is no error of the producer."""
+    assert cause_of(exception).reason is Reason.CLIENT_DISCONNECT
 
 
 def test_the_nearest_class_counts():

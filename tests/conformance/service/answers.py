@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from seen import noting
+
 STREAM = "text/event-stream"
 SHORT = {"content-length": "1000"}
 BIG = " " * 262_144
@@ -29,7 +31,7 @@ STEPS = {
     "unread": [*(step for n in range(60) for step in (event(n, None, BIG), 0.03)), event(60, "stop"), DONE],
     "before_headers": [0.05, *WHOLE],
     "after_headers": [0.6, *WHOLE],
-    "stall": [*CUT, 1.5, event(3, "stop"), DONE],
+    "stall": [*CUT, 1.5, event(3), 0.05, event(4, "stop"), DONE],
     "after_terminal": [*WHOLE, 0.6],
     "raise_first": [0.05, ValueError("by the path's wish")],
     "raise_later": [*CUT, 0.05, ValueError("by the path's wish")],
@@ -44,6 +46,7 @@ STEPS = {
     "head": WHOLE,
     "status_500": WHOLE,
     "drained": [*(step for n in range(14) for step in (event(n), 0.05)), event(14, "stop"), DONE],
+    "unlimited": [*(step for n in range(25) for step in (event(n), 0.1)), event(25, "stop"), DONE],
     "sigterm": [*LONG * 5, event(100, "stop"), DONE],
 }
 
@@ -64,22 +67,24 @@ async def before_headers(cause):
 
 
 async def produce(cause):
-    for step in STEPS[cause]:
-        if isinstance(step, float):
-            await asyncio.sleep(step)
-        elif step is TimeoutError:
-            await asyncio.wait_for(asyncio.sleep(10), 0.05)
-        elif isinstance(step, Exception):
-            raise step
-        else:
-            yield step
+    with noting(cause, "producer"):
+        for step in STEPS[cause]:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            elif step is TimeoutError:
+                await asyncio.wait_for(asyncio.sleep(10), 0.05)
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                yield step
 
 
 def produce_in_thread(cause):
-    for step in STEPS[cause]:
-        if isinstance(step, float):
-            time.sleep(step)
-        elif step is TimeoutError or isinstance(step, Exception):
-            raise step
-        else:
-            yield step
+    with noting(cause, "producer"):
+        for step in STEPS[cause]:
+            if isinstance(step, float):
+                time.sleep(step)
+            elif step is TimeoutError or isinstance(step, Exception):
+                raise step
+            else:
+                yield step

@@ -4,7 +4,8 @@ import json
 import os
 from collections.abc import AsyncIterable
 
-from answers import before_headers, head_of, produce, produce_in_thread
+from answers import DONE, before_headers, head_of, produce, produce_in_thread
+from seen import seen
 
 
 def raw():
@@ -109,6 +110,50 @@ def fastapi_sse():
     return app
 
 
+def line(found):
+    """Return the same as Ollama says it."""
+    if "error" in found:
+        return {"error": found["error"]["message"]}
+    (choice,) = found["choices"]
+    reason = choice["finish_reason"]
+    words = {"model": "m", "message": {"role": "assistant", **choice["delta"]}, "done": reason is not None}
+    return words if reason is None else {**words, "done_reason": reason}
+
+
+def fastapi_jsonl():
+    from fastapi import Depends, FastAPI
+
+    app = FastAPI()
+
+    @app.get("/s/{cause}", dependencies=[Depends(before_headers)])
+    async def stream(cause: str) -> AsyncIterable[dict]:
+        async for chunk in produce(cause):
+            if chunk != DONE:  # JSON lines have no sentinel
+                yield line(json.loads(data(chunk)))
+
+    return app
+
+
+def starlette_file():
+    from starlette.applications import Starlette
+    from starlette.responses import FileResponse
+    from starlette.routing import Route
+
+    path = os.environ["SEEN"] + ".file"
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(b"word 0 word 5" + b"x" * 8_000_000)
+    os.utime(path, (0, 0))  # alike in its headers
+
+    async def stream(request):
+        cause = request.path_params["cause"]
+        found = os.stat(path)  # noqa: PTH116
+        if cause == "short":  # written anew, and longer, since it was looked at
+            found = os.stat_result((*found[:6], found.st_size + 1000, *found[7:]))
+        return FileResponse(path, head_of(cause)[0], stat_result=found)
+
+    return Starlette(routes=[Route("/s/{cause}", stream)])
+
+
 def sse_starlette():
     from sse_starlette import EventSourceResponse
     from starlette.applications import Starlette
@@ -179,8 +224,10 @@ FRAMEWORKS = {
     "starlette": starlette,
     "starlette-sync": lambda: starlette(produce_in_thread),
     "starlette-base": lambda: starlette(middleware=True),
+    "starlette-file": starlette_file,
     "fastapi": fastapi,
     "fastapi-sse": fastapi_sse,
+    "fastapi-jsonl": fastapi_jsonl,
     "sse-starlette": sse_starlette,
     "litestar": litestar,
     "quart": quart,
@@ -189,3 +236,5 @@ FRAMEWORKS = {
 }
 
 app = FRAMEWORKS[os.environ["FRAMEWORK"]]()
+if "SEEN" in os.environ:
+    app = seen(app)

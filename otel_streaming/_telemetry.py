@@ -387,7 +387,10 @@ class Telemetry:
             finally:
                 done.set()
 
-        threading.Thread(target=work, name="otel-streaming-flush", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="otel-streaming-flush", daemon=True).start()
+        except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
+            done.set()
         return done
 
 

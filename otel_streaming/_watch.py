@@ -89,6 +89,10 @@ class Server:
         self.cuts = cuts
 
 
+def untold(_: Any) -> None:
+    """Tell no route: it comes by ``routed``."""
+
+
 class Engine:
     """What the watches of one process share: settings, registry, telemetry."""
 
@@ -210,6 +214,7 @@ class Watch:
     wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
     peer: Peer = UNKNOWN_PEER
     server = Server()
+    bridged = False  # whether it runs under WSGI, where an ASGI application below a bridge is the same exchange
     asked: Protocol | None = None  # what the request itself asks for, whatever its headers accept
     farewell: Callable[[], int | None] | None = None  # tells the close code that the application has not received
     closing: int | None = None  # the code of the close frame that the application sends
@@ -304,9 +309,13 @@ class Watch:
             self._attempt(status)
         elif status >= 500:
             stream.status = status
-        elif not 200 <= status < 300:  # the stream was thrown away for a refusal
-            self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
-            self.stream = None
+        elif not 200 <= status < 300:
+            self.thrown_away(stream)
+
+    def thrown_away(self, stream: Stream) -> None:
+        """Another answer was given in place of the stream, a refusal or a second attempt: nobody saw it."""
+        self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
+        self.stream = None
 
     def consider(self, now: float) -> None:
         """Count a merely chunked body as a stream once it has lasted."""
@@ -383,6 +392,10 @@ class Watch:
         if not self.wire_done and not self._draining:
             stream.lost_at = now
 
+    def forget_peer(self) -> None:
+        """Ask the server's object no more."""
+        self.peer = UNKNOWN_PEER
+
     @harmless
     def send_failed(self, error: Exception) -> None:
         """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
@@ -416,6 +429,17 @@ class Watch:
     @harmless
     def returned(self, exception: BaseException | None = None) -> None:
         """The application has returned, or raised, at the outermost hook: the verdict is due."""
+        try:
+            self._conclude(exception)
+        finally:
+            # Most lead back to the scope, which holds us; and what goes on, a task or a connection, holds us by its
+            # context, and would keep the request and its headers alive.
+            self.stream = self._attempted = None
+            self._scope = self.parent = self._context = self._server_span = self.farewell = None
+            self._headers = ()
+            self.forget_peer()
+
+    def _conclude(self, exception: BaseException | None) -> None:
         if exception is not None:
             self.broke(exception)
         else:
@@ -430,10 +454,6 @@ class Watch:
         for stream in (self.stream, self._attempted):
             if stream is not None:
                 self._end(stream)
-        self.stream = self._attempted = None
-        # They lead back to the scope, which holds us; and tasks that go on hold us by their context.
-        self._scope = self.parent = self._context = self._server_span = None
-        self._headers = ()
 
     @harmless
     def left_behind(self) -> None:
@@ -599,7 +619,11 @@ class Watch:
             registry.attempt(stream, summary.result, summary.outcome)
         elif not self.counted or not registry.end(stream, summary.result, summary.outcome):
             return
-        telemetry.ended(summary, self.parent, self._headers)
+        self._report(summary)
+
+    @harmless
+    def _report(self, summary: StreamSummary) -> None:
+        self._engine.telemetry.ended(summary, self.parent, self._headers)
         if self._engine.listener is not None:
             self._engine.listener(summary)
 

@@ -61,8 +61,12 @@ def look(registry: Registry, telemetry: Telemetry) -> None:
         watch = watch_of(stream)
         if watch is None:
             continue
-        if stream.lost_at is None and watch.peer.disconnected:
-            watch.lost(stream, now)
+        if stream.lost_at is None:
+            try:
+                if watch.peer.disconnected:
+                    watch.lost(stream, now)
+            except Exception:  # noqa: BLE001 - another version's object; no other stream is to suffer for it
+                watch.forget_peer()
         idle_since, progress_at = stream.idle_since, stream.progress_at
         since = idle_since if idle_since > progress_at else progress_at  # noqa: FURB136 - a call costs a tenth of the look
         if now - since <= stream.threshold or stream.warned_of == since or stream.lost_at is not None:

@@ -114,6 +114,9 @@ def _route_below_no_mount(scope: Scope) -> str | None:
 def _new_watch(scope: Scope) -> Watch | None:
     """Begin to watch an exchange, None if it is excluded."""
     scope[KEY] = None
+    around = watched.get(None)
+    if around is not None and around.bridged and not around.over:  # below a WSGI server, by a bridge such as a2wsgi
+        return None
     scope[KEY] = watch = watch_over(scope, _route_below_no_mount)
     if watch is not None:
         watched.set(watch)

@@ -12,6 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming import wsgi
+from otel_streaming._watch import untold
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.wsgi import hooked_application
 
@@ -53,7 +54,7 @@ def quart_asgi(module: ModuleType, patches: Patches) -> None:
         def router(connection: Any, _: Any, receive: Any, send: Any) -> Any:
             return original(connection, receive, send)
 
-        hooked = hooked_router(router, _untold)
+        hooked = hooked_router(router, untold)
 
         @functools.wraps(original)
         async def called(connection: Any, receive: Any, send: Any) -> None:
@@ -148,7 +149,7 @@ def django_asgi(module: ModuleType, patches: Patches) -> None:
 
         return run_get_response
 
-    patches.wrap(module.ASGIHandler, "handle", lambda original: hooked_router(original, _untold))
+    patches.wrap(module.ASGIHandler, "handle", lambda original: hooked_router(original, untold))
     patches.wrap(module.ASGIHandler, "run_get_response", answer)
     patches.wrap(
         module.ASGIHandler,
@@ -199,10 +200,6 @@ def _watch_of(request: Any) -> Any:
         if isinstance(kept, dict) and key in kept:
             return kept[key]
     return None
-
-
-def _untold(_: Any) -> None:
-    """Tell no route: it comes by ``routed``."""
 
 
 def _litestar_template(scope: Any) -> str | None:

@@ -89,7 +89,8 @@ def _chunk(stream: Stream, now: float, message: Message) -> bool:
     """Count one message; returns whether it is progress: one without content only keeps the connection alive."""
     body = message.get("bytes")
     if body is None:
-        body = message["text"].encode(errors="surrogatepass")  # its size in bytes; a server does the same to send it
+        text = message.get("text") or ""  # neither is nothing: uvicorn ignores it
+        body = text.encode(errors="surrogatepass")  # its size in bytes; a server does the same to send it
     if body:
         return stream.chunk(now, body)
     stream.keepalives += stream.ended_at is None

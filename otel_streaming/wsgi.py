@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_streaming._peers import peer_behind
 from otel_streaming._shape import LENGTHS
-from otel_streaming._watch import Server, harmless, watch_over, watched
+from otel_streaming._stream import Life
+from otel_streaming._watch import Server, harmless, untold, watch_over, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,10 +56,10 @@ class WSGIStreamingMiddleware:
             environ[KEY] = None
             around = watched.get(None)
             if around is None or around.over:  # not below an ASGI server, nor asked by an application itself
-                environ[KEY] = watch = watch_over(_scope(environ), _untold)
+                environ[KEY] = watch = watch_over(_scope(environ), untold)
         if watch is None:
             return self.app(environ, start_response)
-        watch.server = self.server
+        watch.server, watch.bridged = self.server, True
         watch.peer = peer_behind(environ)
         token = watched.set(watch)
         try:
@@ -76,15 +77,11 @@ def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[...
         if KEY not in environ:  # no outer hook: stand in for it
             return WSGIStreamingMiddleware(functools.partial(entered, application))(environ, start_response)
         watch = environ[KEY]
-        if watch is None or not watch.enter(_scope(environ), _untold):
+        if watch is None or not watch.enter(_scope(environ), untold):
             return app(environ, start_response)
         return _Layer(watch, environ, start_response, inner=True).run(app)
 
     return entered
-
-
-def _untold(_: Any) -> None:
-    """Tell no route: it comes by ``routed``."""
 
 
 def _scope(environ: Environ) -> dict[str, Any]:
@@ -105,19 +102,21 @@ class _RequestHeaders:
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         for key, value in self._environ.items():
-            if key.startswith("HTTP_"):
-                yield key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")
+            if key.startswith("HTTP_") and isinstance(value, str):  # middleware puts in whatever it likes
+                yield key[5:].replace("_", "-").lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")
 
 
 class _Layer:
     """What one hook wraps of one exchange: start_response, write and the body."""
 
-    __slots__ = ("_environ", "_inner", "_sent", "_start", "counts", "ended", "granian", "watch")
+    __slots__ = ("_environ", "_handled", "_inner", "_sent", "_start", "counts", "ended", "granian", "waitress", "watch")
 
     def __init__(self, watch: Watch, environ: Environ, start: StartResponse, *, inner: bool) -> None:
         self.watch, self._environ, self._start, self._inner = watch, environ, start, inner
         self.counts = self.ended = self._sent = False
+        self._handled = sys.exc_info()[1]
         # granian sends the headers at once, and closes a body, without a word, when it could not hand a chunk on.
+        self.waitress = "waitress.client_disconnected" in environ
         self.granian = environ.get("SERVER_SOFTWARE") == "Granian"
 
     def run(self, app: App) -> Iterable[bytes]:
@@ -132,13 +131,15 @@ class _Layer:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any, **named: Any) -> Any:
         """Pass the headers on; of an answer that is taken back the server decides whether it is too late for that."""
+        if hasattr(headers, "__next__"):  # may be read once only
+            headers = list(headers)
         first = not self.watch.answered
         if first:
             self._answered(status, headers)
         write = self._start(status, headers, *error, **named)
         if not first and not self._inner:  # by a layer further inside, or another answer instead of the first
             self._rewired(status)
-        if write is None or not self.counts or not self.watch.unfinished:
+        if write is None or not self.watch.unfinished or not (self.counts or not self._inner):
             return write
         return functools.partial(self._write, write)
 
@@ -153,10 +154,14 @@ class _Layer:
 
     @harmless
     def _rewired(self, status: str) -> None:
-        self.watch.rewire(int(status[:3]))
+        watch, stream, code = self.watch, self.watch.stream, int(status[:3])
+        if stream is not None and stream.life is Life.BROKEN and not self._sent and code < 500:  # it is tried again
+            watch.thrown_away(stream)
+        watch.rewire(code)
 
     def _write(self, write: Callable[[bytes], Any], data: bytes) -> Any:
-        progress = self.count(data, self.watch.clock())
+        self.sends(data)
+        progress = self.count(data, self.watch.clock()) if self.counts else None
         try:
             result = write(data)
         except BaseException as exception:
@@ -167,14 +172,17 @@ class _Layer:
             progress.idle_since = self.watch.clock()
         return result
 
+    def sends(self, data: Any) -> None:
+        """Headers go out with the first bytes (PEP 3333), with the first chunk at all but waitress's."""
+        if data or not self.waitress:
+            self._sent = True
+
     def count(self, data: Any, now: float) -> Stream | None:
         """A part of the body is about to be sent; returns the stream if that is progress."""
         watch = self.watch
         try:
             if not isinstance(data, bytes):  # the server's to refuse (PEP 3333)
                 return None
-            if data:
-                self._sent = True
             stream = watch.stream
             if stream is None:
                 watch.plain(len(data))
@@ -208,12 +216,14 @@ class _Layer:
     def finished(self) -> None:
         """The body is exhausted."""
         if self.counts:
+            if self.watch.unfinished and self.watch.peer.disconnected:
+                self.watch.left()
             self.watch.finish(b"")
 
     @harmless
     def failed(self, exception: BaseException) -> None:
         """An exception leaves the application, or its body."""
-        if self.counts and not self._sent and not self.granian:  # headers go out with the first bytes (PEP 3333)
+        if self.watch.answered and not (self._inner or self._sent or self.granian):
             self.watch.rewire(500)
         self.watch.broke(exception)
 
@@ -230,6 +240,16 @@ class _Layer:
             self.watch.left()
         else:
             self.watch.broke(reason)
+
+    def closed_early(self) -> None:
+        """A body is closed before its end, and what is being handled meanwhile says why."""
+        reason = sys.exc_info()[1]
+        if reason is self._handled:  # since before the request
+            reason = None
+        if self._inner and isinstance(reason, OSError):  # a middleware's: of the server's the outer layer knows first
+            self.failed(reason)
+        else:
+            self.cut(reason)
 
     def end(self, exception: BaseException | None = None) -> None:
         """The application has returned, and its body has been closed, as this layer sees it."""
@@ -273,6 +293,7 @@ class _Body:
             layer.failed(exception)
             layer.end(exception)  # careless middleware closes nothing
             raise
+        layer.sends(data)
         if layer.counts and layer.granian:
             self._held = data, layer.watch.clock()
         elif layer.counts:
@@ -280,6 +301,8 @@ class _Body:
         return data
 
     def __getattr__(self, name: str) -> Any:
+        if name in {"_body", "_layer"}:  # of a copy, which has been given none
+            raise AttributeError(name)
         return getattr(self._body, name)
 
     def close(self) -> None:
@@ -287,7 +310,7 @@ class _Body:
         layer = self._layer
         try:
             if layer.watch.unfinished:
-                layer.cut(sys.exc_info()[1])
+                layer.closed_early()
             if self._held is not None:  # too late
                 layer.count(*self._held)
             close = getattr(self._body, "close", None)
@@ -298,8 +321,8 @@ class _Body:
 
     def __del__(self) -> None:
         """End what no server has closed: nobody knows why."""
-        layer = self._layer
-        if not layer.ended:
+        layer = getattr(self, "_layer", None)
+        if layer is not None and not layer.ended:
             layer.end(GeneratorExit() if layer.watch.unfinished else None)
 
 

@@ -97,7 +97,7 @@ ANSWER = [chat(0), chat(1), chat(2), chat(3, "stop"), DONE]
 
 
 def script(*steps):
-    """An application that sends the given messages, and raises or sleeps where a step says so."""
+    """An application that sends the given messages, and raises, sleeps or calls where a step says so."""
 
     async def app(scope, receive, send):
         for step in steps:
@@ -105,6 +105,8 @@ def script(*steps):
                 raise step
             if isinstance(step, float):
                 await asyncio.sleep(step)
+            elif callable(step):
+                step()
             else:
                 await send(step)
 

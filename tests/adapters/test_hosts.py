@@ -5,6 +5,8 @@ import copy
 import gc
 import inspect
 import pickle
+import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -15,9 +17,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route, Router
 
 from otel_streaming import StreamingMiddleware
+from otel_streaming._config import read_settings
 from otel_streaming._patches import Patches
+from otel_streaming._watch import watched
+from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.frameworks import HOOKS
+from otel_streaming.testing import capture
 
 SSE = (b"accept", b"text/event-stream")
 
@@ -515,3 +521,94 @@ def test_a_client_gone_in_the_last_silence(hooks, captured):
 
     asyncio.run(main())
     assert verdicts(captured) == [("cancelled", "client_disconnect")]
+
+
+def test_what_goes_on_holds_nothing_of_the_request(captured):
+    """A task or a pooled connection opened by a handler keeps its context, and by it not the server's request."""
+
+    class Cycle(Connection):
+        pass
+
+    async def main():
+        tasks, cycles = [], []
+
+        async def app(scope, receive, send):
+            tasks.append(asyncio.ensure_future(asyncio.Event().wait()))
+            await script(*answer(*ANSWER))(scope, receive, send)
+
+        async def one():
+            cycle = Cycle()
+            cycles.append(weakref.ref(cycle))
+            await cycle.run(StreamingMiddleware(app), http_scope())
+
+        await one()
+        gc.collect()
+        alive = [cycle() for cycle in cycles]
+        tasks[0].cancel()
+        return alive
+
+    assert asyncio.run(main()) == [None]
+
+
+def test_no_thread_to_be_had(monkeypatch):
+    """At a limit of threads, or in an interpreter that exits, a flush is left out and the server stops as ever."""
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    with capture(read_settings({})[0]) as captured:
+        run(script(*answer(*ANSWER)))
+        monkeypatch.setattr(captured.engine.telemetry, "_registered", True)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        assert captured.engine.close().is_set()
+
+
+def test_a_listener_that_raises(captured, caplog):
+    """What a host's own span processor or exporter raises costs a report, not the count, and the watch lets go."""
+    watches = []
+
+    def listener(_):
+        raise ValueError("the host's")
+
+    captured.engine.listener = listener
+    run(script(lambda: watches.append(watched.get()), *answer(*ANSWER)))
+    assert sum(captured.engine.registry.ended().values()) == 1
+    assert captured.engine.registry.open_count == 0
+    assert watches[0].over
+
+
+def test_a_peer_that_raises(captured):
+    """An object of a server's that fails to tell costs no other stream its look."""
+    looks = []
+
+    class Fails(Connection):
+        @property
+        def disconnected(self):
+            if looks:
+                raise RuntimeError("another version's")
+            return False
+
+        @disconnected.setter
+        def disconnected(self, value):
+            pass
+
+    async def main():
+        async def app(scope, receive, send):
+            await send(start())
+            await asyncio.sleep(0)
+            watches.append(watched.get())
+            await asyncio.Event().wait()
+
+        watches, others = [], [Fails(), Connection()]
+        tasks = [asyncio.ensure_future(c.run(StreamingMiddleware(app), http_scope())) for c in others]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        looks.append(others[1].__setattr__("disconnected", True))
+        look(captured.engine.registry, captured.engine.telemetry)
+        lost = [watch.stream.lost_at is not None for watch in watches]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return lost
+
+    assert asyncio.run(main()) == [False, True]

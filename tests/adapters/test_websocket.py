@@ -615,3 +615,9 @@ def test_frameworks(framework, end, reason, captured):
     finally:
         patches.undo()
     assert [(str(s.reason), s.shape.route, s.chunks) for s in captured] == [(reason, TEMPLATES[framework], 1)]
+
+
+def test_a_message_of_nothing(hooks, captured):
+    """A message with neither text nor bytes, which uvicorn ignores, costs no watch."""
+    run(hooks(talk(TICK, {"type": "websocket.send"}, ValueError("x"))))
+    assert [told(s)[1] for s in captured] == ["producer_error"]

@@ -1,18 +1,23 @@
 """WSGI (PEP 3333): how each end is told, wherever the hooks stand; the real servers are in tests/conformance."""
 
 import asyncio
+import contextvars
+import copy
+import errno
 import gc
 import io
 import socket
 import struct
 import sys
 import threading
+import time
+import uuid
 import wsgiref.util
 from functools import partial
 from wsgiref.validate import validator
 
 import pytest
-from driver import ANSWER, DONE, Connection, chat, http_scope
+from driver import ANSWER, DONE, Connection, body, chat, http_scope, script, start
 from gateway import SSE, Gateway, GoneError, anew, answer, environ, produce
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -844,3 +849,151 @@ def test_a_reader_who_leaves_in_a_silence(left, verdict, hooks, connection, capt
 
     Gateway().run(hooks(app), environ(**{"gunicorn.socket": server}))
     assert verdicts(captured) == [verdict]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a connection's state so")
+def test_an_application_that_ends_for_a_reader_who_left(hooks, connection, captured):
+    """A body that ends by itself because nobody reads it any more is no truncation."""
+    server, client = connection
+
+    def app(environ, start_response):
+        start_response("200 OK", SSE)
+        yield chat(0)
+        reset(client)
+        time.sleep(0.05)
+
+    Gateway().run(hooks(app), environ(**{"gunicorn.socket": server}))
+    assert verdicts(captured) == ["cancelled/client_disconnect/mid_stream"]
+
+
+def test_headers_that_can_be_read_once(hooks, captured):
+    """Servers take any iterable of headers, and get it whole."""
+
+    def app(environ, start_response):
+        start_response("200 OK", iter(SSE))
+        return iter(ANSWER)
+
+    done = Gateway().run(hooks(app))
+    assert list(done.calls[0][2]) == SSE
+    assert verdicts(captured) == ["ok/completed/after_terminal"]
+
+
+@pytest.mark.parametrize("value", [443, uuid.uuid4(), "\u0416", None])
+def test_what_middleware_puts_into_the_environ(value, hooks, captured):
+    """Nothing that stands there under a header's name costs a stream its watch."""
+    Gateway().run(hooks(answer(*ANSWER)), environ(HTTP_X_REQUEST_ID=value))
+    assert verdicts(captured) == ["ok/completed/after_terminal"]
+
+
+def joining(app):
+    """A middleware that makes one chunk of a body."""
+
+    def joined(environ, start_response):
+        return [b"".join(app(environ, start_response))]
+
+    return joined
+
+
+def trying_again(app):
+    def tries(environ, start_response):
+        try:
+            return list(app(environ, start_response))
+        except ValueError:
+            return list(app(environ, start_response))
+
+    return tries
+
+
+def second_time(*steps):
+    attempts = iter([answer(ValueError("the first time")), answer(*steps)])
+
+    def app(environ, start_response):
+        return next(attempts)(environ, start_response)
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("app", "more", "expected"),
+    [
+        (inner(answer(b"", ValueError())), {}, "silent/producer_error/before_first_chunk"),
+        (
+            inner(answer(b"", ValueError())),
+            {"waitress.client_disconnected": bool},
+            "loud/http_5xx/before_headers",
+        ),
+        (joining(inner(answer(chat(0), ValueError()))), {}, "loud/http_5xx/before_headers"),
+    ],
+    ids=["an empty chunk first", "the same on waitress", "a middleware that joins"],
+)
+def test_whether_the_headers_have_gone(app, more, expected, captured):
+    """A failure is loud as long as the server has been given nothing: of what is below it, only the outermost knows."""
+    Gateway().run(WSGIStreamingMiddleware(app), environ(**more))
+    assert verdicts(captured) == [expected]
+
+
+def test_a_second_attempt(captured):
+    """A failure that a middleware has made good before anybody saw it is none."""
+    Gateway().run(WSGIStreamingMiddleware(trying_again(inner(second_time(*ANSWER)))))
+    assert not captured
+    assert [e.result.value for e in captured.engine.registry.ended()] == ["unknown"]
+
+
+def test_an_error_of_a_middleware_s_own(captured):
+    """A middleware's full disk is no reader who has left."""
+
+    def spools(app):
+        def spooled(environ, start_response):
+            body = app(environ, start_response)
+            try:
+                for data in body:
+                    yield data
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                body.close()
+
+        return spooled
+
+    Gateway().run(WSGIStreamingMiddleware(spools(inner(answer(*ANSWER)))))
+    assert verdicts(captured) == ["silent/producer_error/mid_stream"]
+
+
+def test_an_exception_from_before_the_request(hooks, captured):
+    """A server started while an exception is handled, as a fallback may be, does not end its streams by that."""
+    try:
+        __import__("no_such_module")
+    except ImportError:
+        Gateway(leave_after=1, door="closes").run(hooks(answer(*LONG)))
+    assert verdicts(captured) == ["cancelled/client_disconnect/mid_stream"]
+
+
+def test_a_body_can_be_copied():
+    """As far as a body can be copied at all: without recursing for ever."""
+    with capture():
+        body = WSGIStreamingMiddleware(answer(*ANSWER))(environ(), Gateway().start_response)
+        copied = copy.copy(body)
+        assert copied is not body
+        blank = type(body).__new__(type(body))
+        assert not hasattr(blank, "_body")
+        body.close()
+
+
+def test_below_a_wsgi_server(captured):
+    """An ASGI application that a bridge runs on a thread of its own, below a WSGI server, is counted once."""
+    done = []
+
+    async def collect(message):
+        done.append(message)
+
+    def bridge(environ, start_response):
+        start_response("200 OK", SSE)
+        app = StreamingMiddleware(script(start(), *(body(d) for d in ANSWER), body(b"", more=False)))
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(asyncio.run, app(http_scope(), None, collect))
+        )
+        thread.start()
+        thread.join()
+        yield from (message["body"] for message in done[1:])
+
+    Gateway().run(WSGIStreamingMiddleware(lambda e, s: list(bridge(e, s))))
+    assert verdicts(captured) == ["ok/completed/after_terminal"]

@@ -151,7 +151,7 @@ CHANGES = [
         "of the response and Django's listener either may end first: the server blocks a thread in between",
     ),
     (
-        *("granian*", "fastapi-*", ["unread"], "application*"),
+        *("*", "fastapi-*", ["fin", "rst", "unread"], "application*"),
         "a generator is cancelled or not, as it waits for its next word or for its reader",
     ),
 ]

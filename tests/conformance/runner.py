@@ -173,6 +173,7 @@ def serving(row, command, folder, suffix="", *, bare=False):
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
         "OTEL_PYTHON_STREAMING_STATE_DIR": "off",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,django,fastapi,flask,starlette,wsgi",  # what differs is ours
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
     }
     command = [*([] if bare else [BIN / "opentelemetry-instrument"]), BIN / program, *arguments]

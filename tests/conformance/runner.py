@@ -70,7 +70,7 @@ CAUSES = {
     "no_final": Cause("the application returns without a final message"),
     "short": Cause("a body of fixed length that comes short"),
     "http10": Cause("healthy, over HTTP/1.0", version="1.0"),
-    "head": Cause("HEAD", method="HEAD"),
+    "head": Cause("HEAD", wait=0.3, method="HEAD"),
     "status_500": Cause("status 500 with a streamed body"),
     "drained": Cause("SIGTERM, and the stream ends within the graceful time-out"),
     "sigterm": Cause("SIGTERM, and the graceful time-out runs out"),

@@ -24,13 +24,13 @@ async def fetch(port, path, *, leave_on=None, headers="", on_data=None):
     return received
 
 
-async def fetch_all(port, jobs, *, at_once=50):
+async def fetch_all(port, jobs, *, at_once=50, headers=""):
     """Fetch many paths, ``(path, leave_on)`` each, some at a time; returns the raw responses in order."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(path, leave_on):
         async with gate:
-            return await asyncio.wait_for(fetch(port, path, leave_on=leave_on), 120)
+            return await asyncio.wait_for(fetch(port, path, leave_on=leave_on, headers=headers), 120)
 
     return await asyncio.gather(*(one(path, leave_on) for path, leave_on in jobs))
 

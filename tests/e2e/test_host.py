@@ -15,30 +15,48 @@ SERVER = 2
 OFF = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "otel_streaming_asgi"}
 
 
-def test_a_service_that_never_streams_exports_nothing_of_ours(stack, serve):
+ORDINARY = {
+    "chat": ("chat:app", ["/plain"] * 20 + ["/missing"] * 5 + ["/openapi.json"]),
+    "fastapi": ("pages:app", ["/small", "/big", "/slow", "/missing"] * 3),  # behind BaseHTTPMiddleware and GZip
+    "django": ("pages:app", ["/small", "/big", "/slow", "/missing"] * 3),  # pages of 200 KB, behind its GZip
+}
+
+
+@pytest.mark.parametrize("pages", ORDINARY)
+def test_a_service_that_never_streams_exports_nothing_of_ours(pages, stack, serve):
     """Not one span, metric or log record more than without us, over pages and errors of a real service."""
-    paths = ["/plain"] * 20 + ["/missing"] * 5 + ["/openapi.json"]
+    app, paths = ORDINARY[pages]
     seen = {}
-    for name, env in (("quiet-with", {}), ("quiet-without", OFF)):
+    for name, off in ((f"{pages}-with", {}), (f"{pages}-without", OFF)):
+        env = {**off, "PAGES": pages}
 
         def of_this_service(items, name=name):
             return [item for item in items if item["resource"]["service.name"] == name]
 
-        with serve("chat:app", name, env=env) as service:
-            asyncio.run(fetch_all(service.port, [(path, None) for path in paths]))
+        with serve(app, name, env=env) as service:
+            headers = "accept-encoding: gzip\r\n"
+            answers = asyncio.run(fetch_all(service.port, [(path, None) for path in paths], headers=headers))
+            assert app == "chat:app" or sum(b"content-encoding: gzip" in raw.lower() for raw in answers) == 6
             # Not every server flushes at its end: wait for the stock spans before it is stopped.
             stack.wait_until(
                 lambda: sum(s.get("kind") == SERVER for s in of_this_service(stack.recorded_spans())) == len(paths),
                 "a server span for every request",
             )
-            stack.wait_until(lambda: of_this_service(stack.recorded_metrics()), "metrics")
+            stack.wait_until(
+                lambda: any(_counted(m) == len(paths) for m in of_this_service(stack.recorded_metrics())),
+                "metrics of every request",
+            )
         metrics = of_this_service(stack.recorded_metrics())
         seen[name] = (
             Counter(span["name"] for span in of_this_service(stack.recorded_spans())),
             {metric["name"]: len(_points(metric)) for metric in metrics},
             Counter((r["scope"], r.get("eventName")) for r in of_this_service(stack.recorded_logs())),
         )
-    assert seen["quiet-with"] == seen["quiet-without"]
+    assert seen[f"{pages}-with"] == seen[f"{pages}-without"]
+
+
+def _counted(metric):
+    return sum(int(point.get("count", 0)) for point in _points(metric))
 
 
 def _points(metric):

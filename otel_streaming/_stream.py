@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from otel_streaming._dialects import Declared
     from otel_streaming._shape import Shape
     from otel_streaming.semconv import AttemptBasis
+
+    AttributeValue = str | bool | int | float
 
 
 class Life(Enum):
@@ -101,6 +104,17 @@ _KEPT_STALLS = 14
 """Stalls kept for span events (two events each): the first two and the last ones."""
 
 
+class Notes:
+    """What the application says of its own stream."""
+
+    __slots__ = ("attributes", "error", "reason")
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self.error: str | None = None
+        self.attributes: dict[str, AttributeValue] = {}
+
+
 class Stream:
     """The state of one exchange that streams, or would have."""
 
@@ -115,7 +129,7 @@ class Stream:
         "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
         "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
         # why
-        "cause", "close_code", "endless", "_rule", "_tail", "_ending",
+        "cause", "close_code", "notes", "endless", "_rule", "_tail", "_ending",
         # for the path of a chunk
         "_alive", "_odd", "_comment", "_notable", "_end_gap",
     )
@@ -177,6 +191,7 @@ class Stream:
         self._end_gap = 0  # 1 when the gap before the end, which no chunk closed, has been counted
         self.cause: Cause | None = None
         self.close_code: int | None = None
+        self.notes: Notes | None = None
         self._ending: Ending | None = None
 
     @property
@@ -278,6 +293,14 @@ class Stream:
         """Return what the last events say; read once when nothing more can come."""
         if self._ending is not None:
             return self._ending
+        said = self._read()
+        if self.notes is not None and self.notes.reason is not None:  # who makes the stream knows best
+            said = replace(said, reason=self.notes.reason)
+        if self.ended_at is not None:
+            self._ending = said
+        return said
+
+    def _read(self) -> Ending:
         tail = self._tail
         if tail is None:
             return Ending()
@@ -285,10 +308,7 @@ class Stream:
         rule, reason = self.rule(), tail.fault
         if rule is None and not self.endless and tail.examined == sum(event.ended for event in events):
             reason = Reason.IN_BAND_ERROR if nothing_but_errors(events) else reason
-        said = ending(rule, events, reason)
-        if self.ended_at is not None:
-            self._ending = said
-        return said
+        return ending(rule, events, reason)
 
     def end(self) -> None:
         """The application has returned: nothing more will happen."""

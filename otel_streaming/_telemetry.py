@@ -211,6 +211,8 @@ class Telemetry:
         first = None if s.first_chunk_at is None else s.first_chunk_at - s.started_at
         left = s.client_gone_at is not None
         values: dict[str, Any] = {
+            **s.attributes,
+            sc.ERROR: s.error if s.reason is sc.Reason.DECLARED_ERROR else None,
             sc.ERROR_TYPE: s.reason.value if s.bad else None,
             sc.STATUS_CODE: s.status,
             sc.METHOD: s.method or None,

@@ -21,9 +21,11 @@ from otel_streaming.semconv import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otel_streaming._dialects import Ending
     from otel_streaming._shape import Shape
-    from otel_streaming._stream import Stream
+    from otel_streaming._stream import AttributeValue, Stream
 
 _ORIGIN = {
     Reason.CLIENT_DISCONNECT: Origin.UNKNOWN,  # perhaps a proxy: a server cannot know
@@ -91,6 +93,8 @@ class StreamSummary:
     close_code: int | None
     output_tokens: int | None
     model: str | None
+    error: str | None
+    attributes: Mapping[str, AttributeValue]
 
     @property
     def bad(self) -> bool:
@@ -111,7 +115,7 @@ def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSu
     reason = _reason(stream, said, draining=draining)
     outcome, terminal = REASON_OUTCOME[reason], _terminal(stream, said)
     ended_at = now if stream.ended_at is None else stream.ended_at
-    gone = stream.gone_at
+    gone, notes = stream.gone_at, stream.notes
     sent_at = stream.idle_since if stream.idle_since >= stream.progress_at else ended_at
     return StreamSummary(
         shape=stream.shape,
@@ -150,6 +154,8 @@ def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSu
         close_code=stream.close_code,
         output_tokens=said.output_tokens,
         model=said.model,
+        error=None if notes is None else notes.error,
+        attributes={} if notes is None else dict(notes.attributes),
     )
 
 

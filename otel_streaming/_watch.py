@@ -16,6 +16,7 @@ import typing
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from otel_streaming._callbacks import Callbacks
 from otel_streaming._causes import Cause, cause_of, cause_of_close
 from otel_streaming._config import Settings, read_settings
 from otel_streaming._registry import Registry
@@ -28,11 +29,11 @@ from otel_streaming._shape import (
     read_response,
     would_have_streamed,
 )
-from otel_streaming._stream import Life, Stream
+from otel_streaming._stream import Life, Notes, Stream
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._verdict import summarise
 from otel_streaming._watchdog import Watchdog, look
-from otel_streaming.semconv import SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
+from otel_streaming.semconv import OTHER, SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
+    from otel_streaming._callbacks import Callback
     from otel_streaming._shape import Request
     from otel_streaming._verdict import StreamSummary
     from otel_streaming.semconv import Dialect
@@ -101,6 +103,7 @@ class Engine:
         self.registry = Registry(max_routes=settings.max_routes)
         # The SDK keeps the first callbacks of an instrument for ever: an engine for a while makes none.
         self.telemetry = Telemetry(settings, self.registry, instruments=listener is None, caught=_caught)
+        self.callbacks = Callbacks()
         self.listener = listener
         self.left_behind: list[dict[str, Any]] = []
         with contextlib.suppress(Exception):  # of a host's own provider
@@ -113,7 +116,7 @@ class Engine:
         return self.telemetry.flush()
 
 
-watched: ContextVar[Watch] = ContextVar("otel_streaming_watched")
+watched: ContextVar[Watch | None] = ContextVar("otel_streaming_watched")
 """What watches the exchange that the running code belongs to, however deep in tasks and threads."""
 
 
@@ -222,6 +225,8 @@ class Watch:
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
     parent: Span | None = None
     _server_span: Span | None = None
+    _notes: Notes | None = None
+    callbacks: list[Callback] = []  # noqa: RUF012 - one of its own with the notes
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
     _context: Context | None = None
     _left_at: float | None = None
@@ -476,6 +481,25 @@ class Watch:
     def _draining(self) -> bool:
         return self.server.draining or self._engine.registry.draining
 
+    # -- told by the application itself, and to it -----------------------------------------------------------
+
+    def notes(self) -> Notes | None:
+        """Return what the application's own words go into; None after the end. What it speaks of is a stream."""
+        if self._scope is None:
+            return None
+        if self._notes is None:
+            self._notes, self.callbacks = Notes(), []
+            if self.stream is not None:
+                self.stream.notes = self._notes
+                if not self.counted:
+                    self._count(self.stream)
+        return self._notes
+
+    @harmless
+    def deserted(self) -> bool:
+        """Tell whether the reader is known to have gone."""
+        return self._scope is not None and (self._left_at is not None or self.peer.disconnected)
+
     # -- how it is done -------------------------------------------------------------------------------------
 
     def give_up(self) -> None:
@@ -535,6 +559,7 @@ class Watch:
             recent=settings.chunk_events,
         )
         stream.retry = request.retry
+        stream.notes = self._notes
         return stream
 
     def _open(
@@ -544,7 +569,7 @@ class Watch:
         kind = kind_of(request, protocol, route, self._engine.settings, media_type)
         stream = self._new(request, protocol, kind, route, encoded=encoded, dialect=dialect)
         if self._left_at is not None:  # nobody was there for the headers
-            if kind is Kind.OTHER:
+            if kind is Kind.OTHER and self._notes is None:
                 return
             stream.status = status
             stream.left(self._left_at)
@@ -552,7 +577,7 @@ class Watch:
             return
         stream.headers(self.clock(), status)
         self.stream = stream
-        if kind is not Kind.OTHER:
+        if kind is not Kind.OTHER or self._notes is not None:
             self._count(stream)
 
     def _count(self, stream: Stream) -> None:
@@ -568,6 +593,8 @@ class Watch:
         request, route = self._request(), self._route()
         registry = self._engine.registry
         found = would_have_streamed(request, route, self._engine.settings, registry.learned)
+        if found is None and self._notes is not None:
+            found = AttemptBasis.CONFIGURED, OTHER
         if found is None or request.method == "HEAD":
             return
         basis, protocol = found
@@ -626,6 +653,8 @@ class Watch:
         self._engine.telemetry.ended(summary, self.parent, self._headers)
         if self._engine.listener is not None:
             self._engine.listener(summary)
+        while self.callbacks:
+            self._engine.callbacks.call(self.callbacks.pop(0), summary)
 
 
 def _where() -> str:

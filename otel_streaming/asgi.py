@@ -62,6 +62,7 @@ class StreamingMiddleware:
             await self.app(scope, _holding(self.server, receive), _flushing(send))
             return
         doors = _DOORS.get(kind)
+        around = watched.get(None)  # an application may serve a request of its own in process
         watch = _new_watch(scope) if doors is not None and KEY not in scope else None
         if doors is None or watch is None:
             await self.app(scope, receive, send)
@@ -77,6 +78,7 @@ class StreamingMiddleware:
         else:
             watch.returned()
         finally:
+            watched.set(around)
             scope.pop(KEY, None)
 
 
@@ -268,9 +270,9 @@ def drain(server: Server | None, *, yes: bool) -> None:
 
 
 async def all_ended() -> None:
-    """Wait until no stream is open, for no longer than a hold may last."""
-    registry = engine().registry
-    await _until(lambda: not registry.open_count)
+    """Wait until no stream is open, and no callback of one at work, for no longer than a hold may last."""
+    current = engine()
+    await _until(lambda: not current.registry.open_count and not current.callbacks.running)
 
 
 async def flush() -> None:

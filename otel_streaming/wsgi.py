@@ -17,6 +17,7 @@ from otel_streaming._watch import Server, harmless, untold, watch_over, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from otel_streaming._stream import Stream
     from otel_streaming._watch import Watch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
     App = Callable[[Environ, StartResponse], Iterable[bytes]]
+    T = TypeVar("T")
 
 KEY = "otel_streaming.watch"
 """Environ key of the exchange's watch; None where it is not watched. Without a dot it would have to be a string."""
@@ -61,11 +63,7 @@ class WSGIStreamingMiddleware:
             return self.app(environ, start_response)
         watch.server, watch.bridged = self.server, True
         watch.peer = peer_behind(environ)
-        token = watched.set(watch)
-        try:
-            return _Layer(watch, environ, start_response, inner=False).run(self.app)
-        finally:
-            watched.reset(token)  # the next request on this thread is another one
+        return _Layer(watch, environ, start_response, inner=False).run(self.app)
 
 
 def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -122,12 +120,20 @@ class _Layer:
     def run(self, app: App) -> Iterable[bytes]:
         """Call the application; returns its body as the server is to have it."""
         try:
-            body = app(self._environ, self.start_response)
+            body = self.within(app, self._environ, self.start_response)
         except BaseException as exception:
             self.failed(exception)
             self.end(exception)
             raise
         return body if self._nothing_to_watch(body) else (_Sized if hasattr(body, "__len__") else _Body)(self, body)
+
+    def within(self, call: Callable[..., T], *args: Any) -> T:
+        """Call what is the application's as part of this exchange: the thread's next request is another one."""
+        token = watched.set(self.watch)
+        try:
+            return call(*args)
+        finally:
+            watched.reset(token)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *error: Any, **named: Any) -> Any:
         """Pass the headers on; of an answer that is taken back the server decides whether it is too late for that."""
@@ -285,7 +291,7 @@ class _Body:
             self._progress.idle_since = layer.watch.clock()
         self._progress = self._held = None
         try:
-            data = self._next()
+            data = layer.within(self._next)
         except StopIteration:
             layer.finished()
             raise
@@ -315,7 +321,7 @@ class _Body:
                 layer.count(*self._held)
             close = getattr(self._body, "close", None)
             if close is not None:
-                close()
+                layer.within(close)
         finally:
             layer.end()
 

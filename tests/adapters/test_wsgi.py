@@ -432,7 +432,19 @@ def starting(start_response, starts):
     return write
 
 
-OURS = {"__call__", "run", "entered", "start_response", "_write", "__next__", "close", "_send", "write", "<lambda>"}
+OURS = {
+    "__call__",
+    "run",
+    "entered",
+    "start_response",
+    "_write",
+    "__next__",
+    "close",
+    "_send",
+    "within",
+    "write",
+    "<lambda>",
+}
 
 
 def frames(exception):

@@ -12,7 +12,7 @@ import otel_streaming
 PACKAGE = Path(otel_streaming.__file__).parent
 PURE = {"semconv", "_causes", "_config", "_dialects", "_frames", "_shape", "_stream", "_tail", "_verdict"}
 BASE = {*PURE, "_version"}
-ENGINE = {"_watch", "_watchdog", "_registry", "_telemetry", "_recorder"}
+ENGINE = {"_callbacks", "_watch", "_watchdog", "_registry", "_telemetry", "_recorder"}
 TOP = {"instrumentor", "testing", "cli", "__init__", "__main__"}
 OF_OPENTELEMETRY = {"_telemetry", "instrumentor"}
 PURE_STDLIB = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from otel_streaming._causes import Cause
 from otel_streaming._dialects import Declared
-from otel_streaming._stream import TRANSITIONS, Life, Signal
+from otel_streaming._stream import TRANSITIONS, Life, Notes, Signal
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import (
     GAP_BOUNDS,
@@ -624,3 +624,20 @@ def test_a_close_frame_after_an_end(begin, before, reason):
     act(stream, [*TALKING, before, ("closed", 6.0, BYE, 1001)])
     summary = end(stream, 9.0)
     assert (summary.reason, summary.close_code, summary.ended_at) == (reason, 1001, 5.0)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("reason", [None, Reason.COMPLETED, Reason.DECLARED_ERROR])
+def test_notes_of_the_application(reason, readable, begin):
+    """What the application says of the end outranks the bytes, whether they can be read or not."""
+    stream = begin(readable=readable)
+    stream.notes = Notes()
+    stream.notes.reason = reason
+    stream.notes.attributes["app.tier"] = 1
+    stream.headers(1.0, 200)
+    stream.chunk(2.0, b'data: {"choices":[{"delta":{}}],"object":"chat.completion.chunk"}\n\n')
+    stream.eof(3.0)
+    summary = summarise(stream, 3.0)
+    bytes_say = Reason.MISSING_TERMINAL if readable else Reason.COMPLETED
+    assert summary.reason is (reason or bytes_say)
+    assert summary.attributes == {"app.tier": 1}

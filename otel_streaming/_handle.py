@@ -1,0 +1,131 @@
+"""The handle: what an application itself knows of its stream, and what it wants to know of its end."""
+
+from __future__ import annotations
+
+import logging
+import typing
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from otel_streaming._watch import harmless, watched
+from otel_streaming.semconv import SCOPE, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_streaming._callbacks import Callback
+    from otel_streaming._stream import AttributeValue
+    from otel_streaming._watch import Watch
+
+    R = TypeVar("R")
+
+_log = logging.getLogger(SCOPE)
+
+_MAX_TEXT = 256
+_MAX_ATTRIBUTES = _MAX_CALLBACKS = 32
+
+
+def current_stream() -> StreamHandle:
+    """Return the handle of the stream that the running code belongs to; never None.
+
+    Known in the request's handler and its generator, in tasks and task groups started there and in
+    ``asyncio.to_thread``; not in executors and threads of one's own, unless by ``carry``.
+    """
+    return StreamHandle(watched.get(None))
+
+
+def carry(function: Callable[..., R]) -> Callable[..., R]:
+    """Return ``function`` as one that has the current stream wherever it is called: in an executor, on a thread.
+
+    Each call has the context variables as they are now; calls may overlap.
+
+    Example:
+        ``loop.run_in_executor(None, carry(save), record)``
+    """
+    context = copy_context()
+    return lambda *args, **kwargs: context.copy().run(partial(function, *args, **kwargs))
+
+
+class StreamHandle:
+    """One stream, to its own application.
+
+    Outside of a stream, and after its end, nothing of this does anything. Nothing of this raises: what cannot be
+    understood is logged. A response becomes a stream by it, whatever its content type.
+    """
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Watch | None) -> None:
+        """Hold what watches the stream, if there is one."""
+        self._watch = watch
+
+    @property
+    def client_gone(self) -> bool:
+        """Whether the client is known to have left: what is made now, nobody reads."""
+        return self._watch is not None and bool(self._watch.deserted())
+
+    @harmless
+    def complete(self) -> None:
+        """Say that all there was to say has been produced: what ends from here on is completed, marker or not."""
+        self._conclude(Reason.COMPLETED, None)
+
+    @harmless
+    def fail(self, message: str = "") -> None:
+        """Say that the stream has failed, whatever its end will look like: ``declared_error``.
+
+        Args:
+            message: Goes into ``stream.error`` of span and log record, at most 256 characters, and into no label.
+        """
+        self._conclude(Reason.DECLARED_ERROR, str(message)[:_MAX_TEXT])
+
+    @harmless
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute of the stream's span and log record.
+
+        Args:
+            key: A name; those of this project, ``stream.*``, are not to be set. At most 32 are.
+            value: A string of at most 256 characters, a bool, an int or a float.
+        """
+        notes = self._watch.notes() if self._watch is not None else None
+        if notes is None:
+            return
+        if not isinstance(value, str | bool | int | float) or not isinstance(key, str) or key.startswith("stream."):
+            self._refuse(f"set_attribute({key!r}): wants a name outside stream.* and a str, bool, int or float")
+        elif key in notes.attributes or len(notes.attributes) < _MAX_ATTRIBUTES:
+            notes.attributes[key] = value[:_MAX_TEXT] if isinstance(value, str) else value
+        else:
+            self._refuse(f"set_attribute({key!r}): a stream takes {_MAX_ATTRIBUTES} attributes")
+
+    @harmless
+    def on_end(self, callback: Callback) -> None:
+        """Have ``callback`` called with the ``StreamSummary`` once the stream has ended, however it has.
+
+        Args:
+            callback: A function, which is called at once and must not block, or a coroutine function, which is
+                awaited for at most a second where the server stops. At most once in this process: after a kill,
+                ``on_recovered`` is. At most 32 are called.
+        """
+        watch = self._watch
+        if watch is None or watch.notes() is None:
+            return
+        if not callable(typing.cast("object", callback)):
+            self._refuse("on_end(): wants a function or a coroutine function of one argument")
+        elif len(watch.callbacks) >= _MAX_CALLBACKS:
+            self._refuse(f"on_end(): a stream takes {_MAX_CALLBACKS} callbacks")
+        else:
+            watch.callbacks.append(callback)
+
+    def give_up(self) -> None:
+        """What was said could not be understood."""
+        self._refuse("a call could not be understood")
+
+    def _conclude(self, reason: Reason, error: str | None) -> None:
+        watch = self._watch
+        notes = watch.notes() if watch is not None else None
+        if watch is not None and notes is not None and (watch.stream is None or watch.stream.ended_at is None):
+            notes.reason, notes.error = reason, error
+
+    @staticmethod
+    def _refuse(why: str) -> None:
+        _log.warning("current_stream(): %s", why)

@@ -1,0 +1,303 @@
+"""The handle of the current stream: what an application says of it, and what it is told."""
+
+import asyncio
+import logging
+import threading
+import time
+
+import pytest
+from driver import ANSWER, Connection, answer, body, chat, http_scope, script, start
+from gateway import Gateway
+
+from otel_streaming import WSGIStreamingMiddleware, carry, current_stream
+from otel_streaming._config import read_settings
+from otel_streaming._telemetry import Telemetry
+from otel_streaming._watch import watched
+from otel_streaming.asgi import StreamingMiddleware, all_ended
+
+
+def run(app, connection=None, **scope):
+    return asyncio.run((connection or Connection()).run(app, http_scope(**scope)))
+
+
+def told(summary):
+    return str(summary.result), str(summary.reason), str(summary.phase), str(summary.origin)
+
+
+def complete():
+    current_stream().complete()
+
+
+def fail():
+    current_stream().fail("out of words")
+
+
+OPEN, END = [start(), body(chat(0))], body(b"", more=False)
+OK = ("ok", "completed", "after_terminal", "server")
+FAILED = ("silent", "declared_error", "mid_stream", "server")
+SAYINGS = {
+    "complete, no marker": ([*OPEN, complete, END], OK),
+    "complete, then raises": ([*OPEN, complete, ValueError("x")], OK),
+    "complete, then returns": ([*OPEN, complete], OK),
+    "complete before the headers": ([complete, *OPEN, END], OK),
+    "fails, a clean end": ([*OPEN, fail, END], FAILED),
+    "fails, then raises": ([*OPEN, fail, ValueError("x")], FAILED),
+    "fails before the headers": ([fail, *OPEN, END], FAILED),
+    "fails after all": ([*OPEN, complete, fail, END], FAILED),
+    "fails after the end": ([*answer(*ANSWER), fail], OK),
+}
+
+
+@pytest.mark.parametrize("saying", SAYINGS)
+def test_the_application_knows_best(saying, hooks, captured):
+    """What it says before the end outranks what bytes and end look like; its last word counts."""
+    steps, expected = SAYINGS[saying]
+    run(hooks(script(*steps)))
+    assert [told(s) for s in captured] == [expected]
+    assert [s.error for s in captured] == (["out of words"] if expected is FAILED else [None])
+
+
+def test_the_client_leaves_first(both, captured):
+    """What is said after the client has left changes nothing."""
+    run(both(script(*OPEN, body(chat(1)), body(chat(2)), complete, END)), Connection(leave_after=1, door="flag"))
+    assert [str(s.reason) for s in captured] == ["client_disconnect"]
+
+
+def test_what_it_speaks_of_is_a_stream(hooks, captured):
+    """A plain body that its application speaks of is a stream; an error in its place an attempt at one."""
+    plain = [start(200, b"text/plain"), body(b"some"), END]
+    run(hooks(script(*plain)))
+    assert not captured
+    run(hooks(script(*plain[:2], complete, END)))
+    run(hooks(script(complete, *plain)))
+    run(hooks(script(complete, ValueError("x"))))
+    assert [told(s)[:2] for s in captured] == [("ok", "completed")] * 2 + [("loud", "http_5xx")]
+    assert str(captured[2].attempt_basis) in {"configured", "learned"}
+
+
+def test_attributes(both, captured):
+    """Attributes and words reach span and log record, bounded, and never in place of ours."""
+
+    def say():
+        handle = current_stream()
+        handle.set_attribute("app.tenant", "blue" * 100)
+        handle.set_attribute("app.tier", 1)
+        handle.set_attribute("app.tier", 2)
+        handle.set_attribute("stream.reason", "completed")
+        handle.set_attribute("app.list", [1])
+        for n in range(40):
+            handle.set_attribute(f"app.{n}", n)
+        handle.fail("x" * 1000)
+
+    run(both(script(*OPEN, say, END)))
+    (summary,) = captured
+    engine = captured.engine
+    attributes = Telemetry(read_settings({})[0], engine.registry)._attributes(summary)
+    assert attributes["app.tenant"] == ("blue" * 100)[:256]
+    assert attributes["app.tier"] == 2
+    assert attributes["stream.reason"] == "declared_error"
+    assert attributes["stream.error"] == "x" * 256
+    assert len(summary.attributes) == 32
+    assert "app.list" not in attributes
+
+
+def test_outside_of_a_stream(captured, caplog):
+    """Where no stream is, and after its end, all is in vain and nothing raises."""
+    kept, called = [], []
+    run(StreamingMiddleware(script(*OPEN, lambda: kept.append(current_stream()), END)))
+    for handle in (current_stream(), *kept):
+        handle.complete()
+        handle.fail("x")
+        handle.set_attribute("a", 1)
+        handle.on_end(called.append)
+        assert handle.client_gone is False
+    assert [told(s)[1] for s in captured] == ["missing_terminal"]
+    assert not called
+    assert not caplog.records
+
+
+def test_what_cannot_be_understood(both, captured, caplog):
+    """A wrong argument is logged, with what is right, and goes no further."""
+
+    class Rude:
+        def __str__(self):
+            raise RuntimeError
+
+    def say():
+        current_stream().on_end(None)
+        current_stream().set_attribute(5, 5)
+        current_stream().fail(Rude())
+
+    with caplog.at_level(logging.WARNING):
+        run(both(script(*OPEN, say, *answer(*ANSWER)[1:])))
+    assert [told(s)[1] for s in captured] == ["completed"]
+    assert [r.message.partition(":")[0] for r in caplog.records] == ["current_stream()"] * 3
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [*OPEN, END],
+        [*OPEN, ValueError("x")],
+        [*OPEN, asyncio.CancelledError()],
+        [*OPEN],
+        [ValueError("x")],
+        [start(503, b"text/plain"), body(b"sorry", more=False)],
+    ],
+)
+def test_on_end(steps, hooks, captured):
+    """However the stream ends its callback is called, once, with the summary that everybody gets."""
+    called = []
+    run(hooks(script(lambda: current_stream().on_end(called.append), *steps)))
+    assert called == list(captured)
+    assert len(called) == 1
+
+
+def test_callbacks_that_fail(both, captured, caplog):
+    """A callback's exception is logged; other callbacks, the stream and the application know nothing of it."""
+    called = []
+
+    def fails(_):
+        raise ValueError("the callback's")
+
+    async def fails_later(_):
+        raise ValueError("the callback's")
+
+    async def later(summary):
+        await asyncio.sleep(0)
+        called.append(summary)
+
+    def say():
+        for callback in (fails, fails_later, later, called.append):
+            current_stream().on_end(callback)
+
+    async def main():
+        connection = await Connection().run(both(script(*OPEN, say, END)), http_scope())
+        await all_ended()
+        return connection
+
+    assert asyncio.run(main()).raised is None
+    assert called == list(captured) * 2
+    assert [r.message.partition("on_end")[1] for r in caplog.records] == ["on_end"] * 2
+    assert not captured.engine.callbacks.running
+
+
+def test_no_more_callbacks_than_allowed(both, captured, caplog):
+    """The number of callbacks is bounded, and the first ones count."""
+    called = []
+
+    def say():
+        for n in range(40):
+            current_stream().on_end(lambda _, n=n: called.append(n))
+
+    run(both(script(*OPEN, say, END)))
+    assert called == list(range(32))
+    assert len(caplog.records) == 8
+
+
+async def of_task(say):
+    async def work():
+        say()
+
+    await asyncio.create_task(work())
+
+
+async def of_group(say):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(of_task(say))
+
+
+async def of_anyio(say):
+    import anyio
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(of_task, say)
+
+
+async def of_thread(say):
+    await asyncio.to_thread(say)
+
+
+async def of_anyio_thread(say):
+    import anyio.to_thread
+
+    await anyio.to_thread.run_sync(say)
+
+
+async def of_executor(say):
+    await asyncio.get_running_loop().run_in_executor(None, say)
+
+
+async def of_own_thread(say):
+    thread = threading.Thread(target=say)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+
+
+CARRIED = [of_task, of_group, of_anyio, of_thread, of_anyio_thread]
+NOT_CARRIED = [of_executor, of_own_thread]
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["", "carry"])
+@pytest.mark.parametrize("way", CARRIED + NOT_CARRIED)
+def test_where_it_is_known(way, by_hand, both, captured):
+    """Tasks, groups and ``to_thread`` know the stream by themselves, executors and threads by ``carry``."""
+
+    async def app(scope, receive, send):
+        await send(OPEN[0])
+        await way(carry(fail) if by_hand else fail)
+        await send(END)
+
+    run(both(app))
+    expected = "declared_error" if by_hand or way in CARRIED else "completed"
+    assert [told(s)[1] for s in captured] == [expected]
+
+
+def test_a_request_within_a_request(both, captured):
+    """An application that serves itself in process has its own stream back afterwards."""
+    inner = both(script(*OPEN, fail, END))
+
+    async def app(scope, receive, send):
+        await send(OPEN[0])
+        await Connection().run(inner, http_scope("/inner"))
+        complete()
+        await send(END)
+
+    run(both(app))
+    assert [told(s)[1] for s in captured] == ["declared_error", "completed"]
+
+
+def test_client_gone(both, captured):
+    """An application that never calls ``receive`` can ask whether anybody reads."""
+    seen = []
+    look = lambda: seen.append(current_stream().client_gone)  # noqa: E731 - a step
+    run(both(script(*OPEN, look, body(chat(1)), body(chat(2)), look)), Connection(leave_after=1, door="flag"))
+    assert seen == [False, True]
+
+
+def test_a_wsgi_application(captured):
+    """A handler and its generator know the stream, on one thread after the other's; afterwards nobody does."""
+    called = []
+
+    async def later(summary):
+        called.append(summary)
+
+    def app(environ, start_response):
+        current_stream().on_end(later)
+
+        def produce():
+            yield chat(0)
+            current_stream().complete()
+
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        return produce()
+
+    for _ in range(2):
+        Gateway().run(WSGIStreamingMiddleware(app))
+        assert watched.get(None) is None
+    assert [told(s) for s in captured] == [OK] * 2
+    deadline = time.monotonic() + 20
+    while captured.engine.callbacks.running:  # on a thread: there is no event loop
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sorted(map(id, called)) == sorted(map(id, captured))

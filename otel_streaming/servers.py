@@ -5,7 +5,6 @@ What their objects tell of the connection is in ``_peers``.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 from contextvars import ContextVar
@@ -16,7 +15,7 @@ from wrapt import ObjectProxy
 
 from otel_streaming import wsgi
 from otel_streaming._watch import Server, engine
-from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, all_ended, drain, flush
+from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, drain, flush
 from otel_streaming.semconv import Origin
 from otel_streaming.wsgi import WSGIStreamingMiddleware
 
@@ -243,15 +242,15 @@ def granian_signals(module: ModuleType, patches: Patches) -> None:
 def daphne_server(module: ModuleType, patches: Patches) -> None:
     """Wrap the application that daphne serves, which has no lifespan; stopping, it kills what is open.
 
-    It waits for the first of the killed only: its stop is held back for the others as a lifespan's is.
+    It waits for the first of the killed only; what it leaves open is ended when it is at its end. To hold its stop back
+    for the others, as a lifespan's is, crashed the interpreter at its exit (below Django, CPython 3.11).
     """
 
     def kills(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def kill_all_applications(server: Any, *args: Any, **kwargs: Any) -> Any:
             drain(_server_of(server, "application"), yes=True)
-            killed = original(server, *args, **kwargs)
-            return killed.addCallback(lambda _: module.defer.Deferred.fromFuture(asyncio.ensure_future(all_ended())))
+            return original(server, *args, **kwargs)
 
         return kill_all_applications
 

@@ -143,6 +143,10 @@ def differs(table, server, framework, cause):
 
 CHANGES = [
     (
+        *("granian", "raw", ["blank"], "headers"),
+        "granian frames an empty body by length or by chunks, as it finds it or not when it writes the headers",
+    ),
+    (
         *("hypercorn-h2", "starlette-*", ["unread"], "application*"),
         "without backpressure the application is anywhere when its reader leaves",
     ),

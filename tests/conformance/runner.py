@@ -155,10 +155,22 @@ def cell(spans):
     return " + ".join("/".join(word) for word in words) or "-"
 
 
+GIVEN = set()
+
+
+def free_port():
+    """Return a port that is free, and that no other row has been given and not taken yet."""
+    while True:
+        (port,) = free_ports(1)
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
+
+
 @contextlib.contextmanager
 def serving(row, command, folder, suffix="", *, bare=False):
     """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end."""
-    sink, (port,) = Sink(), free_ports(1)
+    sink, port = Sink(), free_port()
     program, *arguments = command.format(port=port).split()
     name = f"{row.server}-{row.framework}{suffix}"
     log, seen = folder / f"{name}.log", folder / f"{name}.seen"
@@ -268,9 +280,10 @@ async def _causes(row, traces, process, port, sink):
 
 async def gone(process):
     try:
-        await asyncio.to_thread(process.wait, 8)
+        await asyncio.to_thread(process.wait, 12)
     except StackError:  # daphne waits for ever for anyio's worker threads, without us as well
         process.signal(signal.SIGKILL)
+        await asyncio.to_thread(process.wait, 12)
 
 
 async def told_of(sink, due):

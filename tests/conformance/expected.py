@@ -99,6 +99,10 @@ DIFFERENT = [
         "granian's objects know nothing of the client, and Django sends without a pause in which it would listen",
     ),
     (
+        *("gunicorn-asgi", "starlette-file", ["fin", "rst"], f"- or {PLAIN['fin']}"),
+        "the file may have been handed over whole before its reader leaves",
+    ),
+    (
         *("hypercorn-h2", "starlette-file", ["unread"], f"- or {PLAIN['unread']}"),
         "hypercorn's window over HTTP/2 is at times as large as the file: it accepted it all at once",
     ),

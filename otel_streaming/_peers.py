@@ -35,12 +35,16 @@ class _Closed(_Behind):
 
 
 class _Writing(_Behind):
-    """A WebSocket of gunicorn's: a write that fails closes uvloop's transport first, and the next one raises."""
+    """A WebSocket whose transport closes before its server says so, while the next ``send`` raises another error.
+
+    gunicorn's: when a write fails under uvloop. uvicorn's: when no ping is answered, for as long as the reader takes
+    nothing of what is still to be written.
+    """
 
     @property
     def disconnected(self) -> bool:
         """Whether the connection has ended."""
-        return self.it.closed or bool(self.it.transport.is_closing())
+        return getattr(self.it, "closed", False) or bool(self.it.transport.is_closing())
 
 
 class _Protocol(_Behind):
@@ -59,8 +63,12 @@ class _Details(_Behind):
 
 
 _WEBSOCKETS = "uvicorn.protocols.websockets.websockets_impl"
+_SANSIO = "uvicorn.protocols.websockets.websockets_sansio_impl"
+_WSPROTO = "uvicorn.protocols.websockets.wsproto_impl"
 _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
     _WEBSOCKETS: lambda _, send: _Closed(send.__self__),
+    _SANSIO: lambda _, send: _Writing(send.__self__),
+    _WSPROTO: lambda _, send: _Writing(send.__self__),
     "hypercorn.protocol.http_stream": lambda _, send: _Closed(send.__self__),
     "hypercorn.protocol.ws_stream": lambda _, send: _Closed(send.__self__),
     "gunicorn.asgi.websocket": lambda _, send: _Writing(send.__self__),
@@ -73,8 +81,8 @@ _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
 def peer_of(receive: Any, send: Any) -> Peer:
     """Return what the server knows of its client.
 
-    uvicorn's request cycle and its newer WebSockets say it in our words: ``disconnected`` is set when the connection
-    is lost, in silence too; a request's stays False after a normal end.
+    uvicorn's request cycle says it in our words: ``disconnected`` is set when the connection is lost, in silence too,
+    and stays False after a normal end.
     """
     try:
         find = _PEERS.get(_module(send), _itself)
@@ -194,8 +202,8 @@ def _of_autobahn(send: Any) -> int | None:
 
 _FAREWELLS: dict[str, Callable[[Any], int | None]] = {
     _WEBSOCKETS: _of_websockets,
-    "uvicorn.protocols.websockets.websockets_sansio_impl": _queued("__self__.queue"),
-    "uvicorn.protocols.websockets.wsproto_impl": _queued("__self__.queue"),
+    _SANSIO: _queued("__self__.queue"),
+    _WSPROTO: _queued("__self__.queue"),
     "gunicorn.asgi.websocket": _queued("__self__._receive_queue"),
     "daphne.server": _of_autobahn,
 }

@@ -49,13 +49,14 @@ def until(done, what):
 
 
 @contextlib.contextmanager
-def serving(app, ws="auto", **settings):
-    """A uvicorn in a thread; yields its port and what is captured."""
+def serving(app, ws="auto", *, uvicorns=(), **settings):
+    """A uvicorn in a thread, with options of its own; yields its port and what is captured."""
     values, problems = read_settings({PREFIX + name: value for name, value in settings.items()})
     assert problems == []
     with capture(values) as captured, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), ws=ws, log_level="critical", lifespan="off"))
+        options = {"ws": ws, "log_level": "critical", "lifespan": "off", **dict(uvicorns)}
+        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), **options))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -195,6 +196,29 @@ def test_a_websocket_whose_application_never_receives(ws, code):
     assert (summary.reason, summary.close_code) == ENDS[code]
     assert summary.ended_at <= noticed
     assert summary.chunks == 1
+
+
+@pytest.mark.parametrize("ws", ["websockets-sansio", "wsproto"])
+def test_a_websocket_whose_client_answers_no_ping(ws):
+    """uvicorn gives it up, and lets a ``send`` of the same moment raise as if the application had closed it."""
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "text": "tick"})
+            await asyncio.sleep(0)
+
+    options = {"ws_ping_interval": 0.05, "ws_ping_timeout": 0.05, "loop": "asyncio"}
+    with serving(app, ws, uvicorns=options) as (port, captured):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(
+                b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+                b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            while client.recv(65536):
+                pass
+        until(lambda: captured, "the end")
+    assert [s.reason for s in captured] == [Reason.CLIENT_DISCONNECT]
 
 
 def test_a_forked_child_has_a_watchdog_of_its_own():

@@ -48,7 +48,7 @@ def contract() -> str:
             "",
             "Generated from `otel_streaming/semconv.py`. Label values outside a closed list become `_OTHER`.",
             "No signal carries stream content, header values, query strings or addresses of clients. The list is whole",
-            "and fixed; what belongs to hooks still to come (client role, proxies, crash recorder) is not emitted yet.",
+            "and fixed; what belongs to hooks still to come (client role, proxies) is not emitted yet.",
             "",
             "## Span attributes",
             "",
@@ -109,6 +109,7 @@ def settings() -> str:
             "  none unless their route is named.",
             "- `TERMINALS`: `GLOB=event:NAME`, `GLOB=data:LITERAL`, `GLOB=json:KEY=VALUE` or `GLOB=none`, separated",
             "  by semicolons: `/v1/jobs/*=event:finished; /v1/log=none`.",
+            "- `STATE_DIR`: `auto` is `$XDG_STATE_HOME`, or `~/.local/state`. See [recorder.md](recorder.md).",
             "- `EXCLUDED_URLS` are matched against the path. Where it is not set, `OTEL_PYTHON_EXCLUDED_URLS` counts.",
             "",
         ]

@@ -88,6 +88,15 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _folder(text: str) -> str:
+    folder = text.strip()
+    if folder.lower() in {"auto", "off"}:
+        return folder.lower()
+    if not folder.startswith(("/", "~/")):
+        raise BadValueError("auto, off, or a folder's absolute path")
+    return folder
+
+
 def _thresholds(text: str) -> PerRoute[float]:
     default, rows = 10.0, []
     for part in _list(text):
@@ -138,7 +147,7 @@ class Settings:
     metrics: str = _setting(_word("ledger"), "ledger", "what the process counts itself; nothing else yet")
     logs: str = _setting(_word("bad", "all", "off"), "bad", "which ends get a log record")
     model_names: bool = _setting(_switch, "on", "record model names where the stream tells")
-    state_dir: str = _setting(_word("off"), "off", "folder of the crash recorder, which is still to come")
+    state_dir: str = _setting(_folder, "auto", "folder of the crash recorder; auto is the user's state folder")
     capture_finish_reason: bool = _setting(_switch, "on", "record finish reasons where the stream tells")
     max_routes: int = _setting(_integer(1, 380), "200", "routes told apart before _OTHER")
 

@@ -9,14 +9,15 @@ import secrets
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from otel_streaming._shape import Ended, Shape
 from otel_streaming.semconv import OTHER, Outcome, Result, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from otel_streaming._shape import Shape
+    from otel_streaming._recorder import Recorder
     from otel_streaming._stream import Stream
     from otel_streaming._watch import Watch
 
@@ -28,28 +29,20 @@ _PAUSE = 0.001
 """Seconds for which they are; after none the interpreter is taken back before another thread wakes up."""
 
 
-class Ended(NamedTuple):
-    """Labels of one series of ended streams."""
-
-    shape: Shape
-    result: Result
-    outcome: Outcome
-    stalled: bool
-
-
 class Registry:
     """Open streams and counts of one process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_routes: int = 200) -> None:
         self.clock = clock
         self._max_routes = max_routes
+        self.recorder: Recorder | None = None
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: its parent's streams are not its own."""
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._open: dict[Stream, Watch | None] = {}
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()
@@ -70,28 +63,54 @@ class Registry:
 
     def begin(self, stream: Stream, watch: Watch | None = None) -> None:
         """Count a stream that began; ``watch`` is what knows its reader and its parent."""
-        shape = stream.shape
-        with self._lock:
+        origin = watch.origin() if watch is not None and self.recorder is not None else None
+        with self.lock:
+            if self.recorder is not None:
+                self.recorder.began(stream, origin)  # first: what a collection may get is in the file
             self._open[stream] = watch
-            self._started[shape] += 1
-            if shape.route is not None and len(self.learned) < self._max_routes:
-                self.learned[shape.route] = shape.protocol
+            self._started[stream.shape] += 1
+            self._learn(stream.shape)
 
     def end(self, stream: Stream, result: Result, outcome: Outcome) -> bool:
         """Count a stream that ended; False if it is not ours to count (begun before a fork)."""
-        with self._lock:
+        with self.lock:
             if stream not in self._open:
                 return False
+            series = Ended(stream.shape, result, outcome, stream.stall_count > 0)
+            if self.recorder is not None:
+                self.recorder.ended(stream, series)
             del self._open[stream]
-            self._ended[Ended(stream.shape, result, outcome, stream.stall_count > 0)] += 1
+            self._ended[series] += 1
         return True
 
     def attempt(self, stream: Stream, result: Result, outcome: Outcome) -> None:
         """Count an exchange that qualified only by its end: started and ended together."""
-        with self._lock:
+        with self.lock:
+            if self.recorder is not None:
+                self.recorder.attempted(stream)
             self._open[stream] = None
             self._started[stream.shape] += 1
             self.end(stream, result, outcome)
+
+    def adopt(self, counts: Mapping[Shape | Ended, int]) -> None:
+        """Add what a dead process of the same service had not handed out."""
+        with self.lock:
+            for series, count in counts.items():
+                if isinstance(series, Shape):
+                    self._started[series] += count
+                    self._learn(series)
+                else:
+                    self._ended[series] += count
+
+    def _learn(self, shape: Shape) -> None:
+        if shape.route is not None and len(self.learned) < self._max_routes:
+            self.learned[shape.route] = shape.protocol
+
+    def handed(self, counts: Mapping[Shape | Ended, int]) -> None:
+        """Take note of what a collection has got."""
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.handed(counts)
 
     @property
     def open_count(self) -> int:
@@ -100,13 +119,19 @@ class Registry:
 
     def started(self) -> dict[Shape, int]:
         """Return the counts of streams that began."""
-        with self._lock:
+        with self.lock:
             return dict(self._started)
 
     def ended(self) -> dict[Ended, int]:
         """Return the counts of streams that ended."""
-        with self._lock:
+        with self.lock:
             return dict(self._ended)
+
+    def counts(self) -> dict[Shape | Ended, int]:
+        """Return both kinds of counts, of one moment."""
+        with self.lock:
+            counts: dict[Any, int] = {**self._started, **self._ended}
+        return counts
 
     def live(self) -> dict[tuple[Shape, State], int]:
         """Return how many streams are open by shape and state: 0 for those that were not empty at some time."""
@@ -127,7 +152,7 @@ class Registry:
 
     def watches(self) -> list[Watch]:
         """Return what watches the open streams."""
-        with self._lock:
+        with self.lock:
             return [watch for watch in self._open.values() if watch is not None]
 
     def watch_of(self) -> Callable[[Stream], Watch | None]:
@@ -136,7 +161,7 @@ class Registry:
 
     def scan(self) -> Iterator[tuple[Stream, float]]:
         """Yield the open streams and the time, and let other threads in between."""
-        with self._lock:
+        with self.lock:
             streams = list(self._open)
         for i in range(0, len(streams), _SLICE):
             now = self.clock()

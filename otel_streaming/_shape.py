@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from otel_streaming._config import Settings
+    from otel_streaming.semconv import Outcome, Result
 
 _MIXED_REPLACE = "multipart/x-mixed-replace"
 _MCP = {b"mcp-session-id", b"mcp-protocol-version"}
@@ -36,6 +37,15 @@ class Shape:
     kind: Kind
     protocol: str
     route: str | None
+
+
+class Ended(NamedTuple):
+    """Labels of one series of ended streams."""
+
+    shape: Shape
+    result: Result
+    outcome: Outcome
+    stalled: bool
 
 
 class Request(NamedTuple):

@@ -291,14 +291,15 @@ class Stream:
 
     def said(self) -> Ending:
         """Return what the last events say; read once when nothing more can come."""
-        if self._ending is not None:
-            return self._ending
-        said = self._read()
-        if self.notes is not None and self.notes.reason is not None:  # who makes the stream knows best
-            said = replace(said, reason=self.notes.reason)
-        if self.ended_at is not None:
-            self._ending = said
+        said = self._read() if self._ending is None else self._ending
+        if self.declared is not None:  # who makes the stream knows best
+            said = replace(said, reason=self.declared)
         return said
+
+    @property
+    def declared(self) -> Reason | None:
+        """Return what the application has said of its end."""
+        return None if self.notes is None else self.notes.reason
 
     def _read(self) -> Ending:
         tail = self._tail
@@ -333,6 +334,7 @@ class Stream:
                 self.gap_counts[bisect_left(GAP_BOUNDS, gap)] += 1
                 self._end_gap = 1
                 self._note_gap(now, gap, 0)
+            self._ending = self._read()  # nothing that follows is read; the watchdog may ask from now on
             self.ended_at = now
             self._odd = True
         return life

@@ -8,6 +8,7 @@ cheap, and a sampled verdict would be none.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 import time
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from otel_streaming._config import Settings
+    from otel_streaming._recovery import Dead
     from otel_streaming._registry import Registry
     from otel_streaming._shape import Shape
     from otel_streaming._stream import Stream
@@ -50,6 +52,8 @@ _FIRST_EVENTS, _LAST_EVENTS = 4, 28
 _LOGS_PER_SECOND = 10
 _MODEL_NAMES = 50
 _MAX_TEXT = 256
+_MAX_DEAD = 1000
+"""Streams of one dead process that get a span; all are counted."""
 
 
 class Telemetry:
@@ -78,6 +82,15 @@ class Telemetry:
         self._models: set[str] = set()
         self._tokens = _TokenBucket(_LOGS_PER_SECOND)
 
+    @staticmethod
+    def service() -> str:
+        """Return what tells this service from others, as far as its telemetry does."""
+        resource = getattr(trace.get_tracer_provider(), "resource", None)
+        if resource is None:
+            return "\n".join(os.environ.get(name, "") for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"))
+        names = (sc.SERVICE_NAME, sc.SERVICE_NAMESPACE, sc.ENVIRONMENT)
+        return "\n".join(str(resource.attributes.get(name, "")) for name in names)
+
     # -- parents --------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -105,6 +118,11 @@ class Telemetry:
                     caught(span)
 
         add(Catcher())
+
+    @staticmethod
+    def origin(parent: Span | None, carrier: Carrier) -> SpanContext:
+        """Return the context that a stream's span belongs to; not valid where there is none."""
+        return parent.get_span_context() if parent is not None else _incoming(carrier)
 
     @staticmethod
     def route_of(parent: Span | None) -> str | None:
@@ -168,7 +186,7 @@ class Telemetry:
 
         None where the settings follow the parent's decision and it was not to sample.
         """
-        context = parent.get_span_context() if parent is not None else _incoming(carrier)
+        context = self.origin(parent, carrier)
         if context.is_valid:
             if self._settings.spans == "sampled" and not context.trace_flags.sampled:
                 return None
@@ -214,6 +232,7 @@ class Telemetry:
             **s.attributes,
             sc.ERROR: s.error if s.reason is sc.Reason.DECLARED_ERROR else None,
             sc.ERROR_TYPE: s.reason.value if s.bad else None,
+            sc.PROCESS_DEAD: s.dead or None,
             sc.STATUS_CODE: s.status,
             sc.METHOD: s.method or None,
             sc.ROUTE: shape.route,
@@ -231,7 +250,7 @@ class Telemetry:
             sc.BACKPRESSURE_DURATION: s.backpressure,
             sc.STALL_DURATION: s.stall_duration,
             sc.STALL_COUNT: s.stall_count,
-            sc.CHUNK_GAP_COUNTS: s.gap_counts,
+            sc.CHUNK_GAP_COUNTS: s.gap_counts or None,
             sc.CHUNK_GAP_MAX: s.gap_max,
             sc.TIME_TO_FIRST_CHUNK: first,
             sc.SIZE: s.size,
@@ -285,6 +304,23 @@ class Telemetry:
         context = None if parent is None else set_span_in_context(parent, Context())
         self._emit(sc.Event.STALLED, since + silence, text, attributes, context)
 
+    def died(self, process_id: str, streams: Sequence[Dead]) -> None:
+        """Report a process that died, and the streams that it took along."""
+        self.register()
+        if not streams:
+            return
+        attributes: dict[str, Any] = {sc.PROCESS_ID: process_id, sc.PROCESS_DEAD: True}
+        last = max(dead.summary.ended_at for dead in streams)
+        if self._settings.logs != "off":
+            text = f"a process died with {len(streams)} open streams"
+            self._emit(sc.Event.PROCESS_DEATH, last, text, attributes, None, severity="ERROR")
+        for number, (summary, trace_id, span_id, sampled) in enumerate(streams[:_MAX_DEAD]):
+            if number % 10 == 0:
+                time.sleep(0.001)  # other threads are let in
+            flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+            around = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags))
+            self.ended(summary, around if trace_id else None, ())
+
     def _emit(
         self,
         event: sc.Event,
@@ -319,8 +355,8 @@ class Telemetry:
         self._registered = True
         meter = metrics.get_meter(sc.SCOPE, __version__)
         for metric, rows in (
-            (sc.LEDGER_STARTED, _ZeroFirst(self._started)),
-            (sc.LEDGER_ENDED, _ZeroFirst(self._ended)),
+            (sc.LEDGER_STARTED, _ZeroFirst(self._started, self._registry.handed)),
+            (sc.LEDGER_ENDED, _ZeroFirst(self._ended, self._registry.handed)),
         ):
             meter.create_observable_counter(metric.name, [rows], metric.unit, metric.brief)
         meter.create_observable_up_down_counter(sc.ACTIVE.name, [self._active], sc.ACTIVE.unit, sc.ACTIVE.brief)
@@ -403,12 +439,15 @@ class _ZeroFirst:
     metric readers the first one gets the zero: a callback is not told who asks.)
     """
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, handed: Callable[[dict[Any, int]], None]) -> None:
         self._rows = rows
+        self._handed = handed
         self._known: set[Hashable] = set()
 
     def __call__(self, _: CallbackOptions) -> Iterable[Observation]:
-        for key, count, labels in self._rows():
+        rows = list(self._rows())
+        self._handed({key[0]: count for key, count, _ in rows if key in self._known})
+        for key, count, labels in rows:
             yield Observation(count if key in self._known else 0, labels)
             self._known.add(key)
 

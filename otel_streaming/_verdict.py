@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from otel_streaming._shape import Shape
     from otel_streaming._stream import AttributeValue, Stream
 
-_ORIGIN = {
+ORIGIN = {
     Reason.CLIENT_DISCONNECT: Origin.UNKNOWN,  # perhaps a proxy: a server cannot know
     Reason.MISSING_TERMINAL: Origin.UNKNOWN,  # this service or its upstream: its client side knows
     Reason.IN_BAND_ERROR: Origin.UNKNOWN,
@@ -95,6 +95,7 @@ class StreamSummary:
     model: str | None
     error: str | None
     attributes: Mapping[str, AttributeValue]
+    dead: bool = False  # reported after the death of its process
 
     @property
     def bad(self) -> bool:
@@ -202,7 +203,7 @@ def _begun(stream: Stream) -> bool:
 def _origin(stream: Stream, reason: Reason) -> Origin:
     if stream.cause is not None and stream.cause.reason is reason:
         return stream.cause.origin
-    return _ORIGIN.get(reason, Origin.SERVER)
+    return ORIGIN.get(reason, Origin.SERVER)
 
 
 def _result(stream: Stream, reason: Reason, terminal: Terminal, ended_at: float) -> Result:

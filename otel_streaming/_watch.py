@@ -32,14 +32,14 @@ from otel_streaming._shape import (
 from otel_streaming._stream import Life, Notes, Stream
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._verdict import summarise
-from otel_streaming._watchdog import Watchdog, look
+from otel_streaming._watchdog import Watchdog, look, record
 from otel_streaming.semconv import OTHER, SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextvars import Context
 
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
     from otel_streaming._callbacks import Callback
     from otel_streaming._shape import Request
@@ -108,6 +108,18 @@ class Engine:
         self.left_behind: list[dict[str, Any]] = []
         with contextlib.suppress(Exception):  # of a host's own provider
             self.telemetry.catch()
+        if listener is None and settings.state_dir != "off" and hasattr(os, "posix_fallocate"):
+            from otel_streaming._recorder import Recorder  # noqa: PLC0415 - needs fcntl, which not every system has
+
+            self.registry.recorder = Recorder(settings.state_dir, self.registry, self.telemetry.service)
+
+    def recording(self) -> bool:
+        """Tell whether a stream that begins now outlives a kill, as far as it ever will: the file takes a moment."""
+        recorder = self.registry.recorder
+        if recorder is None:
+            return True
+        _watchdog.start()  # also in a forked child, whose parent had an engine
+        return recorder.on
 
     def close(self) -> threading.Event:
         """A server is at its end: end what it left open, hand all over; returns the event that tells it is done."""
@@ -142,6 +154,8 @@ def engine() -> Engine:
                 _Current.engine = Engine(settings)
                 for problem in problems:
                     _log.warning(problem)
+                if _Current.engine.registry.recorder is not None:
+                    _watchdog.start()  # others may have died before our first stream
     return _Current.engine
 
 
@@ -154,6 +168,8 @@ def use(new: Engine | None) -> Engine | None:
 def _look() -> None:
     current = _Current.engine
     if current is not None:
+        with contextlib.suppress(Exception):  # of a host's exporter
+            record(current.registry, current.telemetry)
         look(current.registry, current.telemetry)
 
 
@@ -164,7 +180,10 @@ def _after_fork() -> None:
     _Current.lock = threading.RLock()
     _watchdog.reset()
     if _Current.engine is not None:
-        _Current.engine.registry.reset()
+        registry = _Current.engine.registry
+        if registry.recorder is not None:
+            registry.recorder.reset()
+        registry.reset()
 
 
 if hasattr(os, "register_at_fork"):
@@ -521,6 +540,10 @@ class Watch:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """A pickled scope belongs to none."""
         return type(None), ()
+
+    def origin(self) -> SpanContext:
+        """Return the span context that the stream belongs to; not valid where there is none."""
+        return self._engine.telemetry.origin(self.parent, self._headers)
 
     def _request(self) -> Request:
         request = read_request(self._method, self._path, self._headers)

@@ -49,9 +49,16 @@ class Watchdog:
 
     def _run(self) -> None:
         while True:
-            time.sleep(EVERY)
             with contextlib.suppress(Exception):  # a host's log handler may raise
                 self._look()
+            time.sleep(EVERY)
+
+
+def record(registry: Registry, telemetry: Telemetry) -> None:
+    """Keep the crash recorder's file, and report those who died."""
+    if registry.recorder is not None:
+        for process_id, dead in registry.recorder.look():
+            telemetry.died(process_id, dead)
 
 
 def look(registry: Registry, telemetry: Telemetry) -> None:

@@ -234,7 +234,7 @@ _DOORS = {
 
 
 def _holding(server: Server, receive: Receive) -> Receive:
-    """Hold lifespan.shutdown back until no stream is open.
+    """Hold lifespan.shutdown back until no stream is open, and its startup until those to come will be recorded.
 
     uvicorn cancels streams past its graceful time-out without awaiting them, and what they would do last is
     never done; a few milliseconds are enough for it.
@@ -243,8 +243,7 @@ def _holding(server: Server, receive: Receive) -> Receive:
     async def holding() -> Message:
         message = await receive()
         drain(server, yes=message["type"] == "lifespan.shutdown")
-        if server.draining:
-            await all_ended()
+        await (all_ended() if server.draining else _until(engine().recording))
         return message
 
     return holding

@@ -36,10 +36,11 @@ def _server_of(it: Any, path: str) -> Server | None:
 
 
 def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Take the function at whose end no event loop runs any more."""
+    """Take the function that serves, at whose end no event loop runs any more."""
 
     @functools.wraps(original)
     def serving(*args: Any, **kwargs: Any) -> Any:
+        engine()  # looks for those who died before
         try:
             return original(*args, **kwargs)
         finally:
@@ -303,6 +304,7 @@ def granian_wsgi(module: ModuleType, patches: Patches) -> None:
 
         @functools.wraps(original)
         def _callback_wrapper(*args: Any, **kwargs: Any) -> Any:
+            engine()
             Finalize(None, _flushes_at_its_end(bool), exitpriority=0)
             return takes(*args, **kwargs)
 

@@ -116,6 +116,7 @@ class Stack:
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "OTEL_BLRP_SCHEDULE_DELAY": "500",
+            "OTEL_PYTHON_STREAMING_STATE_DIR": "off",  # no service's dead are another's, unless it asks for them
             **extra,
         }
 

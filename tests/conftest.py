@@ -1,8 +1,12 @@
 """What several groups of tests share."""
 
+import os
+
 import pytest
 
 from stack import Stack
+
+os.environ["OTEL_PYTHON_STREAMING_STATE_DIR"] = "off"  # no test's dead are another's: each asks for its own folder
 
 
 @pytest.fixture(scope="session")

@@ -342,7 +342,7 @@ def test_abandoned_exchanges_closed_by_the_garbage_collector(captured):
     assert registry.open_count == 1
     cycle = [coroutine]
     cycle.append(cycle)
-    with registry._lock:  # as while the counts are copied
+    with registry.lock:  # as while the counts are copied
         del coroutine, cycle
         gc.collect()
     assert registry.open_count == 0

@@ -176,7 +176,7 @@ def test_a_fork_resets_the_engine_in_use():
         stream = Stream(Shape(Role.SERVER, Kind.BOUNDED, Protocol.SSE, "/r"), "GET", 0.0)
         registry.begin(stream)
         before = registry.process_id
-        with registry._lock:  # as another thread might hold it
+        with registry.lock:  # as another thread might hold it
             child = os.fork()
             if child == 0:
                 fresh = registry.started() == {} and registry.process_id != before

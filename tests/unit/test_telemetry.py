@@ -12,12 +12,15 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
 from otel_streaming import semconv as sc
 from otel_streaming._causes import Cause
 from otel_streaming._config import PREFIX, read_settings
+from otel_streaming._recorder import Recorder
+from otel_streaming._recovery import Dead
 from otel_streaming._registry import Registry
 from otel_streaming._shape import Shape
 from otel_streaming._stream import Stream
@@ -427,6 +430,79 @@ def test_log_records_are_limited(sdk):
     reporter.ended(played(TICK, bad=True), None, [])
     assert f"({60 - burst - told} records suppressed)" in sdk.records[-1].body
     assert len(sdk.spans.get_finished_spans()) == 61
+
+
+# -- after death ---------------------------------------------------------------------------------------------
+
+
+def dead(trace_id=TRACE, number=1, sampled=False):
+    summary = replace(played(TICK, bad=True), gap_counts=(), dead=True)
+    return [Dead(summary, trace_id, PARENT, sampled)] * number
+
+
+def test_the_dead_are_reported_in_their_own_trace(sdk):
+    """A stream that died with its process has a span below the one it belonged to, and says so."""
+    telemetry().died("0123456789abcdef", dead())
+    assert (sdk.span.context.trace_id, sdk.span.parent.span_id) == (TRACE, PARENT)
+    assert sdk.span.attributes["stream.process.dead"] is True
+    assert "stream.chunk.gap.counts" not in sdk.span.attributes
+    death, end = sdk.records
+    assert (death.event_name, death.severity_text) == ("stream.process_death", "ERROR")
+    assert death.attributes == {"stream.process.id": "0123456789abcdef", "stream.process.dead": True}
+    assert "1 open streams" in death.body
+    assert (end.event_name, end.trace_id) == ("stream.end", TRACE)
+
+
+def test_one_that_belonged_to_no_trace_begins_its_own(sdk):
+    """Where no context was kept the span is a root."""
+    telemetry().died("0123456789abcdef", dead(trace_id=0))
+    assert sdk.span.parent is None
+
+
+def test_a_death_without_open_streams_is_no_news(sdk):
+    """Where only counts were left there is nothing to log; the instruments are there to report them."""
+    registry = Registry()
+    registry.adopt({SHAPE: 3})
+    telemetry(registry).died("0123456789abcdef", [])
+    assert sdk.records == []
+    sdk.points("stream.ledger.started")
+    assert sdk.points("stream.ledger.started") == {SHAPED: 3}
+
+
+def test_reports_of_the_dead_are_capped(sdk, monkeypatch):
+    """Of very many streams that died at once only so many get a span; logs may be switched off."""
+    monkeypatch.setattr("otel_streaming._telemetry._MAX_DEAD", 12)
+    telemetry(LOGS="off").died("0123456789abcdef", dead(number=20))
+    assert len(sdk.spans.get_finished_spans()) == 12
+    assert sdk.records == []
+
+
+@pytest.mark.parametrize(("collections", "left"), [(0, 2), (1, 2), (2, 0)])
+def test_a_series_reported_as_zero_is_not_handed_out(collections, left, sdk, tmp_path):
+    """What the first collection got of a series was 0: killed then, its count is left to the next process."""
+    registry, heir = Registry(), Registry()
+    for one in (registry, heir):
+        one.recorder = Recorder(str(tmp_path), one, lambda: "killed")
+    registry.recorder.look()
+    telemetry(registry).register()
+    finish(registry, begin(registry))
+    for _ in range(collections):
+        sdk.reader.get_metrics_data()
+    registry.recorder.reset()  # its lock goes, as at a kill
+    heir.recorder.look()
+    assert sum(heir.counts().values()) == left
+    heir.recorder.reset()
+
+
+def test_what_tells_one_service_from_another(sdk, monkeypatch):
+    """The resource's name, namespace and environment; without an SDK what the environment says of them."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "chat")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=shop,host.name=h")
+    resource = Resource.create({"deployment.environment.name": "test"})
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(resource=resource, shutdown_on_exit=False))
+    assert Telemetry.service() == "chat\nshop\ntest"
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", trace.NoOpTracerProvider())
+    assert Telemetry.service() == "chat\nservice.namespace=shop,host.name=h"
 
 
 # -- metrics -------------------------------------------------------------------------------------------------

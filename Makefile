@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint dashboards docs bench conformance clean
+.PHONY: help demo test fuzz kill lint dashboards docs bench conformance clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ docs: $(READY)  ## generate the reference pages in docs/
 
 bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
 	$(BIN)/python -m bench
+
+kill: $(READY)  ## 200 rounds of killing workers at random under a real server (10 minutes; ARGS="--seed N --rounds N --server gunicorn")
+	$(BIN)/python -m tests.kill $(ARGS)
 
 conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
 	$(BIN)/python -m tests.conformance $(ARGS)

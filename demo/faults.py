@@ -117,8 +117,9 @@ FAULTS = (
 )
 
 KILL = Fault("SIGKILL of a worker", "killed", "held", _LEFT, whole=False)
-"""Last and alone. The verdict is that of the streams of the other workers, whose clients leave afterwards;
-of those cut nobody can say anything: they were started and never ended."""
+"""Last and alone. The verdict is that of the streams of the other workers, whose clients leave afterwards."""
+DEATH = _V(Result.SILENT, Outcome.TRUNCATED, Reason.PROCESS_DEATH, Phase.MID_STREAM)
+"""The verdict over those of the killed worker: its replacement, or a sibling, reports them."""
 
 
 def counts(rng: random.Random) -> dict[Fault, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from demo.faults import DEATH
 from otel_streaming import semconv
 from otel_streaming.semconv import Result
 
@@ -78,7 +79,7 @@ class Row:
     Attributes:
         fault: What was injected.
         opened: Streams asked for.
-        lost: Those of which the end went unseen, since their process was killed.
+        lost: Those that died with their process.
         misfired: Clients that saw something else on the wire than the fault's name says.
     """
 
@@ -89,15 +90,18 @@ class Row:
 
     def _claims(self, reading: Reading) -> list[tuple[str, Counts, Counts]]:
         """Return who says so, what it says, and what it should say."""
-        verdict, seen = self.fault.verdict, self.opened - self.lost
-        ledger = (verdict.result, verdict.outcome, str(verdict.stalled).lower())
-        derived = (verdict.result, verdict.outcome, verdict.reason, verdict.phase, str(verdict.stalled).lower())
+        started, ledger, derived = Counts({(): self.opened}), Counts(), Counts()
+        for verdict, count in ((self.fault.verdict, self.opened - self.lost), (DEATH, self.lost)):
+            if count:
+                told, stalled = (verdict.result, verdict.outcome), (str(verdict.stalled).lower(),)
+                ledger[told + stalled] = count
+                derived[(*told, verdict.reason, verdict.phase, *stalled)] = count
         return [
-            (name, found.get(self.fault.route, Counter()), Counter({wanted: count}))
-            for name, found, wanted, count in (
-                ("ledger, started", reading.started, (), self.opened),
-                ("ledger, ended", reading.ended, ledger, seen),
-                ("stream_ended_total", reading.derived, derived, seen),
+            (name, found.get(self.fault.route, Counter()), wanted)
+            for name, found, wanted in (
+                ("ledger, started", reading.started, started),
+                ("ledger, ended", reading.ended, ledger),
+                ("stream_ended_total", reading.derived, derived),
             )
         ]
 
@@ -114,14 +118,13 @@ class Row:
 
     def cells(self, reading: Reading) -> list[str]:
         """Return the cells of the table."""
-        started, ended, derived = (found for _, found, _ in self._claims(reading))
-        unseen = f"{started.total()} started - {ended.total()} ended = {started.total() - ended.total()}"
+        _, ended, derived = (found for _, found, _ in self._claims(reading))
         return [
             self.fault.name,
             f"{self.lost} of {self.opened}" if self.lost else str(self.opened),
             _words(reading.contrib.get(self.fault.route, Counter())),
             _words(reading.native.get(self.fault.route, Counter())),
-            unseen if self.lost else _words(ended),
+            _words(ended),
             _words(derived),
             "[red]NO" if self.differences(reading) else "[green]yes",
         ]

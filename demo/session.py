@@ -99,7 +99,7 @@ class Session:
             name,
             OTEL_PYTHON_STREAMING_ROUTES=",".join(ROUTES),
             OTEL_PYTHON_STREAMING_STALL_THRESHOLD=f"{STALL_THRESHOLD:g}",
-            OTEL_PYTHON_STREAMING_STATE_DIR="off",
+            OTEL_PYTHON_STREAMING_STATE_DIR=str(self._folder / "state"),
             OTEL_METRIC_EXPORT_INTERVAL=f"{1000 * EXPORT_INTERVAL:.0f}",
             # For the stock metrics: today's names, and an identity for each worker (else they overwrite each other).
             OTEL_SEMCONV_STABILITY_OPT_IN="http",

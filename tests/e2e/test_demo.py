@@ -52,6 +52,7 @@ def test_tiles_show_what_was_injected(played):
     refused = 0
     for row in rows:
         seen[row.fault.verdict.result] += row.opened - row.lost
+        seen[Result.SILENT] += row.lost
         refused += row.opened if row.fault.status >= 500 else 0
     bad = seen[Result.SILENT] + seen[Result.LOUD]
     eligible = bad + seen[Result.OK]

@@ -486,6 +486,7 @@ class Watch:
             # Kept as it was: an interpreter that collects what it leads to, a coroutine in mid-air, crashes at its exit
             # (daphne, CPython 3.11).
             self._engine.left_behind.append(dict(vars(self)))
+            self.parting = None  # of one that returns
             self.returned()
 
     def _look(self) -> None:

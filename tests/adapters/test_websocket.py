@@ -433,6 +433,18 @@ def test_draining(steps, raises, both, captured):
     assert str(captured[0].terminal) == "not_required"
 
 
+def test_left_behind(both, captured):
+    """What a server leaves open at its end it has cut, also one that closes for applications that return."""
+
+    async def app(scope, receive, send):
+        await play(RECEIVE, ACCEPT, TICK)(scope, receive, send)
+        captured.engine.registry.draining = True
+        captured.engine.close()
+
+    run(both(app), server_like("granian.asgi")())
+    assert [told(s) for s in captured] == [("recycled", "server_shutdown", MID, "server", None)]
+
+
 def test_a_client_that_closes_while_the_server_drains(both, captured):
     """Its close frame counts more than the shutdown."""
 

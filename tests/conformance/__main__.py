@@ -72,8 +72,8 @@ Each row was run a second time at the same time without us, by the same clients.
 (but `date`), body, and how the answer ended (clean, cut, reset, silent) as the client saw them; which exceptions and
 cancellations reached the application and its generator, in which order, and how it ended; and of each row the exit
 status of the server, and that no traceback in its log arises in our code. How far a stream came that was left or cut is
-chance, and not compared. What differed was run again without us, at most three times, and counts as equal if that
-showed the same."""
+chance, and not compared. What differed was run again, with us and without, at most three times, and counts as equal if
+any run of the one side was like any of the other: then it is a race of the server's own."""
 
 
 def transparency(rows):

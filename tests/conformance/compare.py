@@ -37,10 +37,11 @@ def over(noted):
     return any(note.startswith("application ") for note in noted[1:])
 
 
-def differences(run, bare):
-    """Return in what the exchanges of two runs differ: cause, what, how."""
+def differences(run, bare, causes=None):
+    """Return in what the exchanges of two runs differ, all or those of some causes: cause, what, how."""
     found = []
-    for cause, answer in bare.answers.items():
+    for cause in bare.answers if causes is None else causes:
+        answer = bare.answers[cause]
         one = {**run.answers[cause], "application": _in_order(run.seen.get(cause, []))}
         other = {**answer, "application": _in_order(bare.seen.get(cause, []))}
         for what in [what for what in one if one[what] != other[what]]:

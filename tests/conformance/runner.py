@@ -219,14 +219,16 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
 
 
 def _beyond_chance(run, bare, folder):
-    """Return what differs, but what the bare server shows as well when it is asked again: it was chance."""
-    found = differences(run, bare) + told_apart(run, bare)
+    """Return what differs; what either side shows as the other has shown it, when both are asked again, was chance."""
+    found, sides = differences(run, bare) + told_apart(run, bare), ([run], [bare])
     for n in range(3):
         again = {cause for cause, what, _ in found if cause and changes(run.server, run.framework, cause, what) is None}
         if not again:
             break
-        other = _run(Row(run.server, run.framework), folder, sorted(again), bare=True, suffix=f"-again-{n}")
-        found = [difference for difference in found if difference[0] not in again] + differences(run, other)
+        for runs, bare_ in zip(sides, (False, True), strict=True):
+            runs.append(_run(Row(run.server, run.framework), folder, sorted(again), bare_, suffix=f"-again-{n}"))
+        same = {c for c in again if not all(differences(one, other, {c}) for one in sides[0] for other in sides[1])}
+        found = [difference for difference in found if difference[0] not in same]
     return found
 
 

@@ -1,6 +1,6 @@
 """How every stream really ended, as OpenTelemetry spans, metrics and log records."""
 
-from otel_streaming._handle import StreamHandle, carry, current_stream
+from otel_streaming._handle import StreamHandle, carry, current_stream, on_recovered
 from otel_streaming._verdict import StreamSummary
 from otel_streaming._version import __version__
 from otel_streaming.asgi import StreamingMiddleware
@@ -14,4 +14,5 @@ __all__ = [
     "__version__",
     "carry",
     "current_stream",
+    "on_recovered",
 ]

@@ -6,18 +6,22 @@ import asyncio
 import inspect
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming.semconv import SCOPE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from otel_streaming._verdict import StreamSummary
 
     Callback = Callable[[StreamSummary], Any]
 
 _log = logging.getLogger(SCOPE)
+
+_KEPT = 1000
+"""Streams of dead processes kept for callbacks still to come."""
 
 
 class Callbacks:
@@ -56,6 +60,41 @@ class Callbacks:
         thread.start()
 
 
+class Recovered:
+    """Tells each callback of each stream that a dead process left, whichever of the two comes first."""
+
+    def __init__(self) -> None:
+        self._run = Callbacks()
+        self._callbacks: list[Callback] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: what its parent has found, its parent has told."""
+        self._lock = threading.Lock()
+        self._streams: deque[StreamSummary] = deque(maxlen=_KEPT)
+
+    def add(self, callback: Callback) -> None:
+        """Call it from now on, and of those found before."""
+        with self._lock:
+            self._callbacks.append(callback)
+            found = list(self._streams)
+        for summary in found:
+            self._run.call(callback, summary)
+
+    def tell(self, streams: Iterable[StreamSummary]) -> None:
+        """Some were found."""
+        found = list(streams)
+        with self._lock:
+            self._streams.extend(found)
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            for summary in found:
+                self._run.call(callback, summary)
+
+
+recovered = Recovered()
+
+
 async def _awaited(awaitable: Awaitable[Any]) -> None:
     try:
         await awaitable
@@ -64,4 +103,4 @@ async def _awaited(awaitable: Awaitable[Any]) -> None:
 
 
 def _failed() -> None:
-    _log.exception("a callback of current_stream().on_end has failed; nothing else is touched by it")
+    _log.exception("a callback of on_end or on_recovered has failed; nothing else is touched by it")

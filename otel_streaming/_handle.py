@@ -8,6 +8,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from otel_streaming._callbacks import recovered
 from otel_streaming._watch import harmless, watched
 from otel_streaming.semconv import SCOPE, Reason
 
@@ -47,6 +48,21 @@ def carry(function: Callable[..., R]) -> Callable[..., R]:
     return lambda *args, **kwargs: context.copy().run(partial(function, *args, **kwargs))
 
 
+def on_recovered(callback: Callback) -> None:
+    """Have ``callback`` called with the ``StreamSummary`` of each stream that a killed process of this service left.
+
+    Once in all the processes of the service, by the one that reports the stream, on a thread of ours; of those found
+    before this call too. Its ``stream_id`` is what the dead process's handle said. Needs the crash recorder.
+
+    Args:
+        callback: A function, or a coroutine function, which gets an event loop of its own.
+    """
+    if callable(typing.cast("object", callback)):
+        recovered.add(callback)
+    else:
+        _log.warning("on_recovered(): wants a function or a coroutine function of one argument")
+
+
 class StreamHandle:
     """One stream, to its own application.
 
@@ -64,6 +80,12 @@ class StreamHandle:
     def client_gone(self) -> bool:
         """Whether the client is known to have left: what is made now, nobody reads."""
         return self._watch is not None and bool(self._watch.deserted())
+
+    @property
+    def id(self) -> str | None:
+        """A random name of this stream, 16 hexadecimal digits, the same in every ``StreamSummary``; None outside."""
+        notes = self._watch.notes() if self._watch is not None else None
+        return None if notes is None else f"{notes.stream_id:016x}"
 
     @harmless
     def complete(self) -> None:

@@ -80,13 +80,15 @@ class Journal:
     # -- told by the registry, within its lock -------------------------------------------------------------------
 
     def began(self, stream: Stream, origin: SpanContext | None, *, late: bool = False) -> None:
-        """Write a stream that begins, or, ``late``, one whose begin is in its row already."""
+        """Write a stream that begins, or, ``late``, one whose begin is in its row already, or here, without its id."""
         place = self._place(stream, 0 if late else self._number())
         if place is None:
             return
-        codes = (0, 0, False) if origin is None else (origin.trace_id, origin.span_id, origin.trace_flags.sampled)
-        what = stream.shape, stream.method, stream.retry, stream.status or 0
-        self._write_at_once(Open(*what, place.number, place.started_ns, *codes), place.slot)
+        trace_id, span_id = (0, 0) if origin is None else (origin.trace_id, origin.span_id)
+        sampled = origin is not None and origin.trace_flags.sampled
+        stream_id = 0 if stream.notes is None else stream.notes.stream_id
+        what = stream.shape, stream.method, stream.retry, stream.status or 0, place.number, place.started_ns
+        self._write_at_once(Open(*what, trace_id, span_id, stream_id, sampled), place.slot)
 
     def attempted(self, stream: Stream) -> None:
         """Take note of a stream whose begin and end are written together."""
@@ -172,8 +174,8 @@ class Journal:
             return self._used - 1
 
     def _place(self, stream: Stream, number: int) -> Place | None:
-        if not self.on or len(self._places) + len(self._ends) >= STREAMS:
-            return None
+        if stream in self._places or not self.on or len(self._places) + len(self._ends) >= STREAMS:
+            return self._places.get(stream)
         slot, age = self._slot(), self._registry.clock() - stream.started_at
         if not slot:
             return None

@@ -20,7 +20,7 @@ from otel_streaming._slots import (
     decode,
     decode_progress,
 )
-from otel_streaming._stream import Stream
+from otel_streaming._stream import Notes, Stream
 from otel_streaming._verdict import ORIGIN, StreamSummary, summarise
 from otel_streaming.semconv import Origin, Reason
 
@@ -105,6 +105,7 @@ def _dead(slot: Open, progress: Progress | None, wall: float) -> Dead:
     started, last = (ns / 1e9 - wall for ns in (slot.started_ns, progress.progress_ns))
     stream = Stream(slot.shape, slot.method, started, readable=False)
     stream.retry = slot.retry
+    stream.notes = Notes(slot.stream_id) if slot.stream_id else None
     stream.headers(started, slot.status)
     stream.size, stream.keepalives = progress.size, progress.keepalives
     stream.gap_counts[0] = progress.chunks

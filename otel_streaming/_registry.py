@@ -71,6 +71,12 @@ class Registry:
             self._started[stream.shape] += 1
             self._learn(stream.shape)
 
+    def named(self, stream: Stream, watch: Watch) -> None:
+        """Take note that an open stream has got an id."""
+        with self.lock:
+            if self.recorder is not None and stream in self._open:
+                self.recorder.began(stream, watch.origin(), late=True)
+
     def end(self, stream: Stream, result: Result, outcome: Outcome) -> bool:
         """Count a stream that ended; False if it is not ours to count (begun before a fork)."""
         with self.lock:

@@ -26,7 +26,7 @@ SIZE = 256
 PROGRESS_AT = 192
 """Where the watchdog's part begins."""
 VERSION = 1
-ROUTE_MAX = 135
+ROUTE_MAX = 127
 """Bytes of a route; a longer one is cut between characters."""
 
 
@@ -74,6 +74,7 @@ class Open(NamedTuple):
     started_ns: int
     trace_id: int
     span_id: int
+    stream_id: int
     sampled: bool
 
 
@@ -98,7 +99,7 @@ _OPENED = len(_TALLIES) + 1
 _CHECK = struct.Struct("<I")
 _NAME = struct.Struct("<8B")  # what, role, kind, protocol, result, outcome, flags, length of the route
 _TALLY = struct.Struct("<3Q")
-_OPEN = struct.Struct("<3BHQQ16s8s")
+_OPEN = struct.Struct("<3BHQQ16s8sQ")
 _PROGRESS = struct.Struct("<QQQIIIffffB")
 _METHODS = (*sorted(METHODS), OTHER)
 _REASONS = (None, *Reason)
@@ -167,6 +168,7 @@ def _encode_open(slot: Open) -> bytes:
         slot.started_ns,
         slot.trace_id.to_bytes(16, "big"),
         slot.span_id.to_bytes(8, "big"),
+        slot.stream_id,
     )
     return _seal(codes + numbers + route, PROGRESS_AT)
 
@@ -184,8 +186,8 @@ def decode(data: bytes) -> Header | End | Row | Legacy | Open | None:
                 return Header(*numbers[:2])
             return kind(_read_name(body, _TALLY), *numbers[: len(kind._fields) - 1])
         shape = _read_name(body, _OPEN)
-        method, retry, sampled, status, number, started, trace, span = _OPEN.unpack_from(body, _NAME.size)
-        codes = int.from_bytes(trace, "big"), int.from_bytes(span, "big")
+        method, retry, sampled, status, number, started, trace, span, key = _OPEN.unpack_from(body, _NAME.size)
+        codes = int.from_bytes(trace, "big"), int.from_bytes(span, "big"), key
         return Open(shape, _METHODS[method], _RETRIES[retry], status, number, started, *codes, bool(sampled))
     except IndexError:  # codes that stand for nothing
         return None

@@ -107,9 +107,10 @@ _KEPT_STALLS = 14
 class Notes:
     """What the application says of its own stream."""
 
-    __slots__ = ("attributes", "error", "reason")
+    __slots__ = ("attributes", "error", "reason", "stream_id")
 
-    def __init__(self) -> None:
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
         self.reason: Reason | None = None
         self.error: str | None = None
         self.attributes: dict[str, AttributeValue] = {}

@@ -93,6 +93,7 @@ class StreamSummary:
     close_code: int | None
     output_tokens: int | None
     model: str | None
+    stream_id: str | None
     error: str | None
     attributes: Mapping[str, AttributeValue]
     dead: bool = False  # reported after the death of its process
@@ -155,6 +156,7 @@ def summarise(stream: Stream, now: float, *, draining: bool = False) -> StreamSu
         close_code=stream.close_code,
         output_tokens=said.output_tokens,
         model=said.model,
+        stream_id=None if notes is None else f"{notes.stream_id:016x}",
         error=None if notes is None else notes.error,
         attributes={} if notes is None else dict(notes.attributes),
     )

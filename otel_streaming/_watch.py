@@ -10,13 +10,14 @@ import contextlib
 import functools
 import logging
 import os
+import secrets
 import sys
 import threading
 import typing
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from otel_streaming._callbacks import Callbacks
+from otel_streaming._callbacks import Callbacks, recovered
 from otel_streaming._causes import Cause, cause_of, cause_of_close
 from otel_streaming._config import Settings, read_settings
 from otel_streaming._registry import Registry
@@ -169,7 +170,7 @@ def _look() -> None:
     current = _Current.engine
     if current is not None:
         with contextlib.suppress(Exception):  # of a host's exporter
-            record(current.registry, current.telemetry)
+            record(current.registry, current.telemetry, recovered.tell)
         look(current.registry, current.telemetry)
 
 
@@ -179,6 +180,7 @@ _watchdog = Watchdog(_look)
 def _after_fork() -> None:
     _Current.lock = threading.RLock()
     _watchdog.reset()
+    recovered.reset()
     if _Current.engine is not None:
         registry = _Current.engine.registry
         if registry.recorder is not None:
@@ -508,10 +510,12 @@ class Watch:
         if self._scope is None:
             return None
         if self._notes is None:
-            self._notes, self.callbacks = Notes(), []
+            self._notes, self.callbacks = Notes(secrets.randbits(64) or 1), []
             if self.stream is not None:
                 self.stream.notes = self._notes
-                if not self.counted:
+                if self.counted:
+                    self._engine.registry.named(self.stream, self)
+                else:
                     self._count(self.stream)
         return self._notes
 

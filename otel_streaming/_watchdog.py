@@ -16,10 +16,11 @@ from otel_streaming._stream import Life
 from otel_streaming.semconv import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from otel_streaming._registry import Registry
     from otel_streaming._telemetry import Telemetry
+    from otel_streaming._verdict import StreamSummary
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -54,10 +55,11 @@ class Watchdog:
             time.sleep(EVERY)
 
 
-def record(registry: Registry, telemetry: Telemetry) -> None:
+def record(registry: Registry, telemetry: Telemetry, tell: Callable[[Iterable[StreamSummary]], None]) -> None:
     """Keep the crash recorder's file, and report those who died."""
     if registry.recorder is not None:
         for process_id, dead in registry.recorder.look():
+            tell(stream.summary for stream in dead)
             telemetry.died(process_id, dead)
 
 

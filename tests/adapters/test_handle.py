@@ -9,7 +9,8 @@ import pytest
 from driver import ANSWER, Connection, answer, body, chat, http_scope, script, start
 from gateway import Gateway
 
-from otel_streaming import WSGIStreamingMiddleware, carry, current_stream
+from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
+from otel_streaming._callbacks import Recovered
 from otel_streaming._config import read_settings
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._watch import watched
@@ -273,6 +274,37 @@ def test_client_gone(both, captured):
     look = lambda: seen.append(current_stream().client_gone)  # noqa: E731 - a step
     run(both(script(*OPEN, look, body(chat(1)), body(chat(2)), look)), Connection(leave_after=1, door="flag"))
     assert seen == [False, True]
+
+
+def test_what_dead_processes_left(captured, caplog):
+    """Each callback is told of each stream once, whichever is first; a forked child tells nothing of the parent's."""
+    run(StreamingMiddleware(script(*OPEN, END)))
+    run(StreamingMiddleware(script(*OPEN, END)))
+    one, other = captured
+    early, late, forked = [], [], []
+    finder = Recovered()
+    finder.add(early.append)
+    finder.tell([one])
+    finder.add(late.append)
+    finder.tell(iter([other]))
+    assert early == late == [one, other]
+    finder.reset()
+    finder.add(forked.append)
+    assert not forked
+    on_recovered(None)
+    assert ["wants a function" in r.message for r in caplog.records] == [True]
+
+
+def test_its_name(hooks, captured):
+    """A stream's id is the same to its handler, its generator and its callbacks, and another one's is another."""
+    ids = []
+    note = lambda: ids.append(current_stream().id)  # noqa: E731 - a step
+    assert current_stream().id is None
+    for _ in range(2):
+        run(hooks(script(note, *OPEN, note, END)))
+    assert ids == [captured[0].stream_id] * 2 + [captured[1].stream_id] * 2
+    assert len(set(ids)) == 2
+    assert all(len(name) == 16 for name in ids)
 
 
 def test_a_wsgi_application(captured):

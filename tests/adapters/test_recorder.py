@@ -642,3 +642,21 @@ def test_the_folders_lock_is_not_waited_for(tmp_path):
     assert len(files(tmp_path)) == 1
     finish(registry, stream)
     holder.close()
+
+
+def test_a_name_that_comes_later(tmp_path):
+    """A stream that is asked for its id while it is open is known by it after a kill, and counts once."""
+    killed(
+        tmp_path,
+        """
+    stream = begin(registry, Watched(parent))
+    stream.notes = Notes(0xAB)
+    registry.named(stream, Watched(parent))
+    begin(registry)
+    """,
+    )
+    registry, recorder = recording(tmp_path)
+    ((_, dead),) = recorder.look()
+    assert sorted((d.summary.stream_id or "", d.trace_id) for d in dead) == [("", 0), (f"{0xAB:016x}", 7)]
+    assert registry.started() == {SHAPE: 2}
+    assert registry.ended() == {DIED: 2}

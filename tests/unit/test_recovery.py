@@ -25,8 +25,8 @@ DIED = Ended(SHAPE, Result.SILENT, Outcome.TRUNCATED, stalled=False)
 START = 1_000_000_000_000
 
 
-def opened(number=1, started_ns=START, status=200):
-    return Open(SHAPE, "GET", Retry.RESUMED, status, number, started_ns, 10, 11, sampled=True)
+def opened(number=1, started_ns=START, status=200, key=0):
+    return Open(SHAPE, "GET", Retry.RESUMED, status, number, started_ns, 10, 11, key, sampled=True)
 
 
 NEW = Header(0, 0)
@@ -138,3 +138,10 @@ def test_what_had_ended_before_keeps_its_end(reason, result, origin):
     progress = Progress(START, START + 5, 120, 12, 0, 0, 0.5, 0.0, 0.0, 0.0, reason)
     (dead,) = recover(file((opened(), progress)), 0.0).streams
     assert (dead.summary.result, dead.summary.reason, dead.summary.origin) == (result, reason, origin)
+
+
+@pytest.mark.parametrize(("key", "expected"), [(0, None), (0xAB, "00000000000000ab")])
+def test_the_name_that_the_application_knows(key, expected):
+    """A stream that its application has asked for its id keeps it."""
+    (dead,) = recover(file(opened(key=key)), 0.0).streams
+    assert dead.summary.stream_id == expected

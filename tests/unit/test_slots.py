@@ -53,6 +53,7 @@ OPEN = st.builds(
     started_ns=LONG,
     trace_id=st.integers(0, 2**128 - 1),
     span_id=st.integers(0, 2**64 - 1),
+    stream_id=LONG,
     sampled=st.booleans(),
 )
 PROGRESS = st.builds(
@@ -97,7 +98,7 @@ def test_what_is_too_large_is_cut():
     assert decode(encode(Row(series, huge, huge, huge))) == Row(series, *[2**64 - 1] * 3)
     found = decode_progress(encode(Progress(1, 2, huge, huge, huge, huge, 0.0, 0.0, 0.0, 0.0)))
     assert found[2:6] == (2**64 - 1, 2**32 - 1, 2**32 - 1, 2**32 - 1)
-    opened = Open(series, "BREW", Retry.NONE, 99_999, 1, 2, 3, 4, sampled=False)
+    opened = Open(series, "BREW", Retry.NONE, 99_999, 1, 2, 3, 4, 5, sampled=False)
     assert (decode(encode(opened)).method, decode(encode(opened)).status) == (OTHER, 99_999 & 0xFFFF)
 
 

@@ -631,7 +631,7 @@ def test_a_close_frame_after_an_end(begin, before, reason):
 def test_notes_of_the_application(reason, readable, begin):
     """What the application says of the end outranks the bytes, whether they can be read or not."""
     stream = begin(readable=readable)
-    stream.notes = Notes()
+    stream.notes = Notes(1)
     stream.notes.reason = reason
     stream.notes.attributes["app.tier"] = 1
     stream.headers(1.0, 200)

@@ -159,8 +159,12 @@ CHANGES = [
         "uvicorn exits before what it has cancelled has unwound; we hold it back until it has",
     ),
     (
-        *("granian-h2", "*", ["drained", "sigterm", "unlimited"], "application goes on"),
-        "granian exits before what it has cut has unwound; we hold it back until it has",
+        *("granian*", "*", ["drained", "sigterm", "unlimited"], "application goes on"),
+        "granian exits before what it has cut, or has sent, has returned; we hold it back until it has",
+    ),
+    (
+        *("granian-h2", "starlette-sync", ["before_headers"], "application*"),
+        "a generator's thread has begun or not when the disconnect that waits for it is read",
     ),
     (
         *("granian*", "django-sync", ["stall", "unread"], "application"),

@@ -22,49 +22,101 @@ _log = logging.getLogger(SCOPE)
 
 _KEPT = 1000
 """Streams of dead processes kept for callbacks still to come."""
+_WAITING = 10_000
+"""Calls that wait for the thread."""
+
+
+class _Worker:
+    """One daemon thread, while there is something to do: what must not hold up another is called by it, in turn."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must."""
+        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return self._thread is not None
+
+    def put(self, job: Callable[[], object]) -> None:
+        """Have it called; of too many that wait the oldest is left out."""
+        with self._lock:
+            self._jobs.append(job)
+            if self._thread is not None:
+                return
+            thread = self._thread = threading.Thread(target=self._run, name="otel-streaming-callbacks", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
+            self._thread = None
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._thread = None
+                    return
+                job = self._jobs.popleft()
+            try:
+                job()
+            except Exception:  # noqa: BLE001 - no event loop is to be had: a limit of descriptors
+                _failed()
 
 
 class Callbacks:
     """Calls them, each by itself, and knows which are still at work."""
 
     def __init__(self) -> None:
-        self._running: set[Any] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must."""
+        self._tasks: set[Any] = set()
+        self._worker = _Worker()
 
     @property
     def running(self) -> bool:
-        """Whether a coroutine of one of them has not returned yet."""
-        return bool(self._running)
+        """Whether one of them has not returned yet."""
+        return bool(self._tasks) or self._worker.busy
 
     def call(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread."""
         try:
             result = callback(summary)
-            if inspect.isawaitable(result):
-                self._start(result)
-        except Exception:  # noqa: BLE001 - whatever it is, it is the application's
+            if not inspect.isawaitable(result):
+                return
+            if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
+                self._worker.put(lambda: asyncio.run(_awaited(result)))
+                return
+            task = asyncio.ensure_future(_awaited(result))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever it is, it is the application's
             _failed()
 
-    def _start(self, awaitable: Awaitable[Any]) -> None:
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, does not raise
-            task = asyncio.ensure_future(_awaited(awaitable))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            return
+    def later(self, callback: Callback, summary: StreamSummary) -> None:
+        """Call one on the thread."""
+        self._worker.put(lambda: self._call_here(callback, summary))
 
-        def run() -> None:
-            asyncio.run(_awaited(awaitable))
-            self._running.discard(thread)
-
-        thread = threading.Thread(target=run, name="otel-streaming-callback", daemon=True)
-        self._running.add(thread)
-        thread.start()
+    @staticmethod
+    def _call_here(callback: Callback, summary: StreamSummary) -> None:
+        try:
+            result = callback(summary)
+            if inspect.isawaitable(result):
+                asyncio.run(_awaited(result))
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - as above
+            _failed()
 
 
 class Recovered:
     """Tells each callback of each stream that a dead process left, whichever of the two comes first."""
 
     def __init__(self) -> None:
-        self._run = Callbacks()
         self._callbacks: list[Callback] = []
         self.reset()
 
@@ -72,6 +124,12 @@ class Recovered:
         """Begin anew, as a forked child must: what its parent has found, its parent has told."""
         self._lock = threading.Lock()
         self._streams: deque[StreamSummary] = deque(maxlen=_KEPT)
+        self._run = Callbacks()
+
+    @property
+    def running(self) -> bool:
+        """Whether one has still to be told."""
+        return self._run.running
 
     def add(self, callback: Callback) -> None:
         """Call it from now on, and of those found before."""
@@ -79,7 +137,7 @@ class Recovered:
             self._callbacks.append(callback)
             found = list(self._streams)
         for summary in found:
-            self._run.call(callback, summary)
+            self._run.later(callback, summary)
 
     def tell(self, streams: Iterable[StreamSummary]) -> None:
         """Some were found."""
@@ -89,7 +147,7 @@ class Recovered:
             callbacks = list(self._callbacks)
         for callback in callbacks:
             for summary in found:
-                self._run.call(callback, summary)
+                self._run.later(callback, summary)
 
 
 recovered = Recovered()

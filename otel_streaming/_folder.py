@@ -29,14 +29,21 @@ _TRIES, _PAUSE = 50, 0.02
 _MOST = 32
 """Dead files taken at one time."""
 _FORGOTTEN = 7 * 86400
-"""Seconds after which a file of another format, left by another version, is removed."""
+"""Seconds after which what another version or another service has left is removed."""
 _NAME = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{8})\.([0-9a-f]{16})")
 
 
 def place(setting: str) -> Path:
-    """Return the folder that a setting names: ``auto`` is the user's state folder (XDG base directories)."""
+    """Return the folder that a setting names: ``auto`` is the user's state folder (XDG base directories).
+
+    Raises:
+        RuntimeError: There is no home, or it is no absolute path.
+    """
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home if setting == "auto" else setting).expanduser()
+    named = Path(home if setting == "auto" else setting).expanduser()
+    if not named.is_absolute():
+        raise RuntimeError(f"{named} is no absolute path")
+    return named
 
 
 class Folder:
@@ -48,6 +55,7 @@ class Folder:
         Raises:
             OSError: It cannot be made, or is not ours alone.
         """
+        self._service = hashlib.sha256(service.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         name = f"otel-streaming-{os.geteuid()}"
         base.mkdir(0o700, parents=True, exist_ok=True)
         parent = os.open(base, _DIRECTORY)
@@ -61,7 +69,6 @@ class Folder:
         if not _ours(os.fstat(self._fd)):
             self.close()
             raise PermissionError(f"{base / name} is open to others")
-        self._service = hashlib.sha256(service.encode()).hexdigest()[:16]
 
     def close(self) -> None:
         """Close all that is open, as a forked child must: what its parent has locked stays locked."""
@@ -92,17 +99,23 @@ class Folder:
             found: dict[str, int] = {}
             for name in os.listdir(self._fd):  # noqa: PTH208 - of the folder that was looked at, whatever its name means now
                 read = _NAME.fullmatch(name)
-                if read is None or read[1] != self._service or read[3] == mine or len(found) == _MOST:
+                if read is None or read[3] == mine or len(found) == _MOST:
                     continue
-                fd = self._take(name)
+                foreign = read[1] != self._service or read[2] != FORMAT
+                fd = self._take(name) if not foreign or self._forgotten(name) else None
                 if fd is None:
                     continue
                 opened.callback(self._shut, fd)
-                if read[2] == FORMAT:
-                    found[read[3]] = fd
-                elif time.time() - os.fstat(fd).st_mtime > _FORGOTTEN:
+                if foreign:
                     os.unlink(name, dir_fd=self._fd)
+                else:
+                    found[read[3]] = fd
             yield found
+
+    def _forgotten(self, name: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime > _FORGOTTEN
+        return False
 
     def _name(self, process_id: str) -> str:
         return f"{self._service}.{FORMAT}.{process_id}"

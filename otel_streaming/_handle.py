@@ -39,7 +39,8 @@ def current_stream() -> StreamHandle:
 def carry(function: Callable[..., R]) -> Callable[..., R]:
     """Return ``function`` as one that has the current stream wherever it is called: in an executor, on a thread.
 
-    Each call has the context variables as they are now; calls may overlap.
+    Each call has the context variables as they are now; calls may overlap. Not for coroutine and generator functions,
+    whose bodies run where they are awaited.
 
     Example:
         ``loop.run_in_executor(None, carry(save), record)``
@@ -51,11 +52,12 @@ def carry(function: Callable[..., R]) -> Callable[..., R]:
 def on_recovered(callback: Callback) -> None:
     """Have ``callback`` called with the ``StreamSummary`` of each stream that a killed process of this service left.
 
-    Once in all the processes of the service, by the one that reports the stream, on a thread of ours; of those found
-    before this call too. Its ``stream_id`` is what the dead process's handle said. Needs the crash recorder.
+    At most once in all the processes of the service, by the one that reports the stream; of those found before this
+    call too. Its ``stream_id`` is what the dead process's handle said. Needs the crash recorder.
 
     Args:
-        callback: A function, or a coroutine function, which gets an event loop of its own.
+        callback: A function, or a coroutine function, which gets an event loop of its own. One call after the other, on
+            a thread for callbacks alone.
     """
     if callable(typing.cast("object", callback)):
         recovered.add(callback)
@@ -82,6 +84,7 @@ class StreamHandle:
         return self._watch is not None and bool(self._watch.deserted())
 
     @property
+    @harmless
     def id(self) -> str | None:
         """A random name of this stream, 16 hexadecimal digits, the same in every ``StreamSummary``; None outside."""
         notes = self._watch.notes() if self._watch is not None else None
@@ -126,7 +129,8 @@ class StreamHandle:
         Args:
             callback: A function, which is called at once and must not block, or a coroutine function, which is
                 awaited for at most a second where the server stops. At most once in this process: after a kill,
-                ``on_recovered`` is. At most 32 are called.
+                ``on_recovered`` is. At most 32 are called, and none where the answer is no stream (204, a redirect,
+                a body of fixed length).
         """
         watch = self._watch
         if watch is None or watch.notes() is None:

@@ -70,8 +70,8 @@ class Recorder(Journal):
                 return self._adopt() if self._looks % _ADOPT_EVERY == 1 else []
         except BlockingIOError:  # the folder is in use, and will not be for long
             return []
-        except (OSError, RuntimeError) as error:  # there may be no home
-            self._trouble = str(error)
+        except Exception as error:  # noqa: BLE001 - there may be no home; whatever it is, it would come again
+            self._trouble = str(error) or repr(error)
         if self._trouble:
             self._give_up()
         return []

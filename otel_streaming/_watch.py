@@ -128,6 +128,11 @@ class Engine:
             watch.left_behind()
         return self.telemetry.flush()
 
+    def finish(self) -> Callable[[], bool]:
+        """Close; returns what tells that all has been handed over, and no callback is at work any more."""
+        done = self.close()
+        return lambda: done.is_set() and not self.callbacks.running
+
 
 watched: ContextVar[Watch | None] = ContextVar("otel_streaming_watched")
 """What watches the exchange that the running code belongs to, however deep in tasks and threads."""
@@ -182,6 +187,7 @@ def _after_fork() -> None:
     _watchdog.reset()
     recovered.reset()
     if _Current.engine is not None:
+        _Current.engine.callbacks.reset()
         registry = _Current.engine.registry
         if registry.recorder is not None:
             registry.recorder.reset()
@@ -208,9 +214,9 @@ def harmless(method: F) -> F:
     """Keep what goes wrong in ``method`` away from the host: log it once, and give the watch up."""
 
     @functools.wraps(method)
-    def guarded(self: Any, *args: Any) -> Any:
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return method(self, *args)
+            return method(self, *args, **kwargs)
         except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
             self.give_up()
             return None
@@ -681,8 +687,9 @@ class Watch:
         self._engine.telemetry.ended(summary, self.parent, self._headers)
         if self._engine.listener is not None:
             self._engine.listener(summary)
-        while self.callbacks:
-            self._engine.callbacks.call(self.callbacks.pop(0), summary)
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            self._engine.callbacks.call(callback, summary)
 
 
 def _where() -> str:

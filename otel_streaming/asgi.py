@@ -276,7 +276,7 @@ async def all_ended() -> None:
 
 async def flush() -> None:
     """End what a server left open, and hand over what has not been exported, for no longer than a hold may last."""
-    await _until(engine().close().is_set)
+    await _until(engine().finish())
 
 
 def _mark_coroutine_function(function: Send) -> Send:

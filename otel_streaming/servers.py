@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,9 @@ def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(*args, **kwargs)
         finally:
-            engine().close().wait(HOLD)
+            finished, deadline = engine().finish(), time.monotonic() + HOLD
+            while not finished() and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     return serving
 

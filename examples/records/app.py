@@ -1,4 +1,4 @@
-"""Answers kept in SQLite: in the end each record says whether it is whole, whatever has ended its stream.
+"""Answers kept in SQLite: each record says whether it is whole, whatever has ended its stream, or is still open.
 
     RECORDS=records.db opentelemetry-instrument uvicorn app:app --workers 2
 

@@ -14,7 +14,14 @@ from otel_streaming._callbacks import Recovered
 from otel_streaming._config import read_settings
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._watch import watched
-from otel_streaming.asgi import StreamingMiddleware, all_ended
+from otel_streaming.asgi import StreamingMiddleware, all_ended, flush
+
+
+def until_idle(callbacks):
+    deadline = time.monotonic() + 20
+    while callbacks.running:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def run(app, connection=None, **scope):
@@ -183,6 +190,58 @@ def test_callbacks_that_fail(both, captured, caplog):
     assert not captured.engine.callbacks.running
 
 
+def test_arguments_by_name(captured, caplog):
+    """Arguments can be given by name, in a stream and outside of one."""
+    called = []
+
+    def say():
+        handle = current_stream()
+        handle.on_end(callback=called.append)
+        handle.set_attribute(key="app.tier", value=1)
+        handle.fail(message="out of words")
+
+    say()
+    run(StreamingMiddleware(script(*OPEN, say, END)))
+    assert [(s.error, s.attributes) for s in called] == [("out of words", {"app.tier": 1})]
+    assert not caplog.records
+
+
+def test_callbacks_that_do_strange_things(both, captured, caplog):
+    """One that asks to be called again is not, and one that lets a cancellation out reaches nobody."""
+    called = []
+
+    def again(_):
+        called.append(1)
+        current_stream().on_end(again)
+
+    def cancelled(_):
+        raise asyncio.CancelledError
+
+    def say():
+        for callback in (cancelled, again):
+            current_stream().on_end(callback)
+
+    assert run(both(script(*OPEN, say, END))).raised is None
+    assert called == [1]
+    assert len(caplog.records) == 1
+
+
+def test_the_end_of_a_server_waits_for_callbacks(both, captured):
+    """Where no lifespan waits for what a stream's end has started, the server's own end does, for a moment."""
+    called = []
+
+    async def later(_):
+        await asyncio.sleep(0.05)
+        called.append(1)
+
+    async def main():
+        await Connection().run(both(script(*OPEN, lambda: current_stream().on_end(later), END)), http_scope())
+        await flush()
+
+    asyncio.run(main())
+    assert called == [1]
+
+
 def test_no_more_callbacks_than_allowed(both, captured, caplog):
     """The number of callbacks is bounded, and the first ones count."""
     called = []
@@ -283,13 +342,24 @@ def test_what_dead_processes_left(captured, caplog):
     one, other = captured
     early, late, forked = [], [], []
     finder = Recovered()
+
+    async def slowly(summary):
+        await asyncio.sleep(0.01)
+        threads.add(threading.current_thread())
+        late.append(summary)
+
+    threads = set()
     finder.add(early.append)
     finder.tell([one])
-    finder.add(late.append)
-    finder.tell(iter([other]))
-    assert early == late == [one, other]
+    finder.add(slowly)
+    finder.tell(iter([other] * 5))
+    until_idle(finder)
+    assert early == late == [one, *[other] * 5]
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
     finder.reset()
     finder.add(forked.append)
+    until_idle(finder)
     assert not forked
     on_recovered(None)
     assert ["wants a function" in r.message for r in caplog.records] == [True]
@@ -328,8 +398,5 @@ def test_a_wsgi_application(captured):
         Gateway().run(WSGIStreamingMiddleware(app))
         assert watched.get(None) is None
     assert [told(s) for s in captured] == [OK] * 2
-    deadline = time.monotonic() + 20
-    while captured.engine.callbacks.running:  # on a thread: there is no event loop
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until_idle(captured.engine.callbacks)  # on a thread: there is no event loop
     assert sorted(map(id, called)) == sorted(map(id, captured))

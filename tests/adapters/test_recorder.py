@@ -551,8 +551,9 @@ def test_a_write_that_fails_later_is_the_last_one(tmp_path, caplog):
     assert counts(registry) == {SHAPE: 2, OK: 2}
 
 
-def test_slow_writes_are_the_last_ones(tmp_path, caplog, monkeypatch):
-    """A write that takes more than ten milliseconds, and again when repeated, ends it; one hiccup does not."""
+@pytest.mark.parametrize("slowness", [[0.02, 0.02], [0.2]])
+def test_slow_writes_are_the_last_ones(slowness, tmp_path, caplog, monkeypatch):
+    """A write over ten milliseconds, and again when repeated, or far over, ends it; a hiccup does not."""
     registry, recorder = recording(tmp_path)
     recorder.look()
     write, delays = os.pwrite, [0.02]
@@ -565,7 +566,7 @@ def test_slow_writes_are_the_last_ones(tmp_path, caplog, monkeypatch):
     finish(registry, begin(registry))
     assert recorder.look() == []
     assert registry.recorder is recorder
-    delays[:] = [0.02, 0.02]
+    delays[:] = slowness
     stream = begin(registry)
     recorder.look()
     assert "writing takes longer" in caplog.text
@@ -650,6 +651,7 @@ def test_a_name_that_comes_later(tmp_path):
         tmp_path,
         """
     stream = begin(registry, Watched(parent))
+    from otel_streaming._stream import Notes
     stream.notes = Notes(0xAB)
     registry.named(stream, Watched(parent))
     begin(registry)
@@ -660,3 +662,49 @@ def test_a_name_that_comes_later(tmp_path):
     assert sorted((d.summary.stream_id or "", d.trace_id) for d in dead) == [("", 0), (f"{0xAB:016x}", 7)]
     assert registry.started() == {SHAPE: 2}
     assert registry.ended() == {DIED: 2}
+
+
+def test_a_service_of_any_name(tmp_path):
+    """A name that is no text keeps nobody from being recorded, and takes no descriptors."""
+    registry = Registry()
+    registry.recorder = Recorder(str(tmp_path), registry, lambda: "caf\udce9")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        registry.recorder.look()
+    assert registry.recorder.on
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+def test_an_unforeseen_fault_is_the_last_one(tmp_path, caplog):
+    """Whatever goes wrong in making the file comes once."""
+    registry = Registry()
+    registry.recorder = Recorder(str(tmp_path), registry, lambda: 5)
+    registry.recorder.look()
+    assert registry.recorder is None
+    assert [record.message[:25] for record in caplog.records] == ["the crash recorder is off"]
+
+
+def test_a_relative_folder_is_refused(monkeypatch, caplog):
+    """XDG_STATE_HOME has to be absolute (XDG base directories): nothing is made below wherever a service runs."""
+    monkeypatch.setenv("XDG_STATE_HOME", "here")
+    caplog.set_level(logging.INFO)
+    registry, recorder = recording(None, "auto")
+    recorder.look()
+    assert registry.recorder is None
+    assert "no absolute path" in caplog.text
+    assert not Path("here").exists()
+
+
+def test_old_files_of_other_services_are_removed(tmp_path):
+    """What a service that is gone has left stays a week, and no longer; nobody counts it."""
+    registry = Registry()
+    registry.recorder = Recorder(str(tmp_path), registry, lambda: "gone")
+    registry.recorder.look()
+    registry.recorder.reset()
+    (left,) = files(tmp_path)
+    _, recorder = recording(tmp_path)
+    recorder.look()
+    assert Path(left).exists()
+    os.utime(left, (time.time() - 8 * 86400,) * 2)
+    heir(tmp_path)
+    assert not Path(left).exists()

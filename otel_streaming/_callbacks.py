@@ -86,31 +86,19 @@ class Callbacks:
 
     def call(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread."""
-        try:
-            result = callback(summary)
-            if not inspect.isawaitable(result):
-                return
-            if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
-                self._worker.put(lambda: asyncio.run(_awaited(result)))
-                return
-            task = asyncio.ensure_future(_awaited(result))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever it is, it is the application's
-            _failed()
+        _call(callback, summary, self._start)
 
     def later(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one on the thread."""
-        self._worker.put(lambda: self._call_here(callback, summary))
+        self._worker.put(lambda: _call(callback, summary, _finish))
 
-    @staticmethod
-    def _call_here(callback: Callback, summary: StreamSummary) -> None:
-        try:
-            result = callback(summary)
-            if inspect.isawaitable(result):
-                asyncio.run(_awaited(result))
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - as above
-            _failed()
+    def _start(self, awaitable: Awaitable[Any]) -> None:
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
+            self._worker.put(lambda: _finish(awaitable))
+            return
+        task = asyncio.ensure_future(_awaited(awaitable))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class Recovered:
@@ -153,10 +141,24 @@ class Recovered:
 recovered = Recovered()
 
 
+def _call(callback: Callback, summary: StreamSummary, start: Callable[[Awaitable[Any]], None]) -> None:
+    """Call one, and have awaited what it returns."""
+    try:
+        result = callback(summary)
+        if inspect.isawaitable(result):
+            start(result)
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever it is, it is the application's
+        _failed()
+
+
+def _finish(awaitable: Awaitable[Any]) -> None:
+    asyncio.run(_awaited(awaitable))
+
+
 async def _awaited(awaitable: Awaitable[Any]) -> None:
     try:
         await awaitable
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - the application's, as well
         _failed()
 
 

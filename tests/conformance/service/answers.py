@@ -88,3 +88,17 @@ def produce_in_thread(cause):
                 raise step
             else:
                 yield step
+
+
+def set_up_django(view):
+    """Have Django answer every cause by one view; its handler is made afterwards."""
+    import django
+    from django.conf import settings
+    from django.urls import include, path
+
+    urls = type("urls", (), {"urlpatterns": [path("s/", include([path("<str:cause>", view)]))]})
+    if not settings.configured:  # contrib's instrumentation does
+        settings.configure()
+    settings.ROOT_URLCONF, settings.ALLOWED_HOSTS = urls, ["*"]
+    settings.SECRET_KEY, settings.LOGGING_CONFIG = "x", None
+    django.setup()

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterable
 
-from answers import DONE, before_headers, head_of, produce, produce_in_thread
+from answers import DONE, before_headers, head_of, produce, produce_in_thread, set_up_django
 from seen import seen
 
 
@@ -197,22 +197,14 @@ def quart():
 
 
 def django(produce=produce):
-    import django
-    from django.conf import settings
     from django.http import StreamingHttpResponse
-    from django.urls import include, path
 
     async def stream(request, cause):
         await before_headers(cause)
         status, media_type, headers = head_of(cause)
         return StreamingHttpResponse(produce(cause), status=status, content_type=media_type, headers=headers)
 
-    urls = type("urls", (), {"urlpatterns": [path("s/", include([path("<str:cause>", stream)]))]})
-    if not settings.configured:  # contrib's instrumentation does
-        settings.configure()
-    settings.ROOT_URLCONF, settings.ALLOWED_HOSTS = urls, ["*"]
-    settings.SECRET_KEY, settings.LOGGING_CONFIG = "x", None
-    django.setup()
+    set_up_django(stream)
     from django.core.handlers.asgi import ASGIHandler
 
     return ASGIHandler()

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from answers import WHOLE, head_of, produce_in_thread
+from answers import WHOLE, head_of, produce_in_thread, set_up_django
 
 REASONS = {200: "200 OK", 500: "500 Internal Server Error"}
 
@@ -93,10 +93,7 @@ def flask():
 
 
 def django():
-    import django
-    from django.conf import settings
     from django.http import StreamingHttpResponse
-    from django.urls import include, path
 
     def stream(request, cause):
         before_headers(cause)
@@ -104,12 +101,7 @@ def django():
         body = produce_in_thread(cause)
         return StreamingHttpResponse(body, status=status, content_type=media_type, headers=headers)
 
-    urls = type("urls", (), {"urlpatterns": [path("s/", include([path("<str:cause>", stream)]))]})
-    if not settings.configured:  # contrib's instrumentation does
-        settings.configure()
-    settings.ROOT_URLCONF, settings.ALLOWED_HOSTS = urls, ["*"]
-    settings.SECRET_KEY, settings.LOGGING_CONFIG = "x", None
-    django.setup()
+    set_up_django(stream)
     from django.core.handlers.wsgi import WSGIHandler
 
     return WSGIHandler()

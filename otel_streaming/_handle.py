@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from otel_streaming._callbacks import recovered
-from otel_streaming._watch import harmless, watched
+from otel_streaming._engine import watched
+from otel_streaming._exchange import harmless
 from otel_streaming.semconv import SCOPE, Reason
 
 if TYPE_CHECKING:

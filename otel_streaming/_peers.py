@@ -11,12 +11,13 @@ import sys
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._watch import ABNORMAL, UNKNOWN_PEER
+from otel_streaming._exchange import UNKNOWN_PEER
+from otel_streaming._watch import ABNORMAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from otel_streaming._watch import Peer
+    from otel_streaming._exchange import Peer
 
 
 class _Behind:

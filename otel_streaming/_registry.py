@@ -17,9 +17,9 @@ from otel_streaming.semconv import OTHER, Outcome, Result, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from otel_streaming._exchange import Exchange
     from otel_streaming._recorder import Recorder
     from otel_streaming._stream import Stream
-    from otel_streaming._watch import Watch
 
 MAX_SERIES = 1900
 """The SDK folds what exceeds 2,000 series of one instrument into a single one without labels."""
@@ -43,7 +43,7 @@ class Registry:
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
         self.lock = threading.RLock()
-        self._open: dict[Stream, Watch | None] = {}
+        self._open: dict[Stream, Exchange | None] = {}
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()
         self._states: set[tuple[Shape, State]] = set()
@@ -61,7 +61,7 @@ class Registry:
         self._routes.add(route)
         return route
 
-    def begin(self, stream: Stream, watch: Watch | None = None) -> None:
+    def begin(self, stream: Stream, watch: Exchange | None = None) -> None:
         """Count a stream that began; ``watch`` is what knows its reader and its parent."""
         origin = watch.origin() if watch is not None and self.recorder is not None else None
         with self.lock:
@@ -71,7 +71,7 @@ class Registry:
             self._started[stream.shape] += 1
             self._learn(stream.shape)
 
-    def named(self, stream: Stream, watch: Watch) -> None:
+    def named(self, stream: Stream, watch: Exchange) -> None:
         """Take note that an open stream has got an id."""
         with self.lock:
             if self.recorder is not None and stream in self._open:
@@ -156,12 +156,12 @@ class Registry:
             longest[stream.shape] = max(longest.get(stream.shape, 0.0), stream.silence(now))
         return longest
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[Exchange]:
         """Return what watches the open streams."""
         with self.lock:
             return [watch for watch in self._open.values() if watch is not None]
 
-    def watch_of(self) -> Callable[[Stream], Watch | None]:
+    def watch_of(self) -> Callable[[Stream], Exchange | None]:
         """Return a function that tells what watches an open stream."""
         return self._open.get
 

@@ -1,26 +1,17 @@
-"""The watch over one exchange: what adapters tell, turned into a stream, its verdict and its telemetry.
+"""The watch over one request that is answered: what adapters tell, turned into a stream and its verdict.
 
-Adapters know a server or a library; this knows neither. Nothing here raises: a fault of ours is logged once
-and costs the watch, never the exchange.
+Adapters know a server or a library; this knows neither. Nothing here raises.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
-import os
 import secrets
-import sys
-import threading
-import typing
-from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
 
-from otel_streaming._callbacks import Callbacks, recovered
 from otel_streaming._causes import Cause, cause_of, cause_of_close
-from otel_streaming._config import Settings, read_settings
-from otel_streaming._registry import Registry
+from otel_streaming._engine import engine
+from otel_streaming._exchange import Exchange, harmless
 from otel_streaming._shape import (
     Shape,
     announced,
@@ -31,25 +22,19 @@ from otel_streaming._shape import (
     would_have_streamed,
 )
 from otel_streaming._stream import Life, Notes, Stream
-from otel_streaming._telemetry import Telemetry
 from otel_streaming._verdict import summarise
-from otel_streaming._watchdog import Watchdog, look, record
-from otel_streaming.semconv import OTHER, SCOPE, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
+from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextvars import Context
 
-    from opentelemetry.trace import Span, SpanContext
+    from opentelemetry.trace import Span
 
-    from otel_streaming._callbacks import Callback
+    from otel_streaming._engine import Engine
+    from otel_streaming._exchange import HeaderList
     from otel_streaming._shape import Request
-    from otel_streaming._verdict import StreamSummary
     from otel_streaming.semconv import Dialect
-
-    HeaderList = Iterable[tuple[bytes, bytes]]
-
-_log = logging.getLogger(SCOPE)
 
 CHUNKED_AFTER = 1.0
 """Seconds between first and last message that make a stream of a merely chunked body."""
@@ -65,23 +50,6 @@ _RESTART = 1012
 
 _NOT_READ = Cause(Reason.CLIENT_TIMEOUT, Origin.CLIENT)
 
-F = TypeVar("F", bound="Callable[..., Any]")
-
-
-class Peer(typing.Protocol):
-    """What a server knows of its client."""
-
-    @property
-    def disconnected(self) -> bool:
-        """Whether the connection has been lost."""
-
-
-class _UnknownPeer:
-    disconnected = False
-
-
-UNKNOWN_PEER: Peer = _UnknownPeer()
-
 
 class Server:
     """What the exchanges of one server share: whether it drains, and over which HTTP version it then cuts them."""
@@ -96,108 +64,6 @@ def untold(_: Any) -> None:
     """Tell no route: it comes by ``routed``."""
 
 
-class Engine:
-    """What the watches of one process share: settings, registry, telemetry."""
-
-    def __init__(self, settings: Settings, listener: Callable[[StreamSummary], None] | None = None) -> None:
-        self.settings = settings
-        self.registry = Registry(max_routes=settings.max_routes)
-        # The SDK keeps the first callbacks of an instrument for ever: an engine for a while makes none.
-        self.telemetry = Telemetry(settings, self.registry, instruments=listener is None, caught=_caught)
-        self.callbacks = Callbacks()
-        self.listener = listener
-        self.left_behind: list[dict[str, Any]] = []
-        with contextlib.suppress(Exception):  # of a host's own provider
-            self.telemetry.catch()
-        if listener is None and settings.state_dir != "off" and hasattr(os, "posix_fallocate"):
-            from otel_streaming._recorder import Recorder  # noqa: PLC0415 - needs fcntl, which not every system has
-
-            self.registry.recorder = Recorder(settings.state_dir, self.registry, self.telemetry.service)
-
-    def recording(self) -> bool:
-        """Tell whether a stream that begins now outlives a kill, as far as it ever will: the file takes a moment."""
-        recorder = self.registry.recorder
-        if recorder is None:
-            return True
-        _watchdog.start()  # also in a forked child, whose parent had an engine
-        return recorder.on
-
-    def close(self) -> threading.Event:
-        """A server is at its end: end what it left open, hand all over; returns the event that tells it is done."""
-        for watch in self.registry.watches():
-            watch.left_behind()
-        return self.telemetry.flush()
-
-    def finish(self) -> Callable[[], bool]:
-        """Close; returns what tells that all has been handed over, and no callback is at work any more."""
-        done = self.close()
-        return lambda: done.is_set() and not self.callbacks.running
-
-
-watched: ContextVar[Watch | None] = ContextVar("otel_streaming_watched")
-"""What watches the exchange that the running code belongs to, however deep in tasks and threads."""
-
-
-def _caught(span: Span) -> None:
-    watch = watched.get(None)
-    if watch is not None:
-        watch.served_by(span)
-
-
-class _Current:
-    """Holds the engine in use, made from the environment when first asked for."""
-
-    engine: Engine | None = None
-    lock = threading.RLock()  # reentrant: a host's log handler may come back here
-
-
-def engine() -> Engine:
-    """Return the engine in use."""
-    if _Current.engine is None:
-        with _Current.lock:
-            if _Current.engine is None:
-                settings, problems = read_settings(os.environ)
-                _Current.engine = Engine(settings)
-                for problem in problems:
-                    _log.warning(problem)
-                if _Current.engine.registry.recorder is not None:
-                    _watchdog.start()  # others may have died before our first stream
-    return _Current.engine
-
-
-def use(new: Engine | None) -> Engine | None:
-    """Put another engine in place; returns the one before."""
-    before, _Current.engine = _Current.engine, new
-    return before
-
-
-def _look() -> None:
-    current = _Current.engine
-    if current is not None:
-        with contextlib.suppress(Exception):  # of a host's exporter
-            record(current.registry, current.telemetry, recovered.tell)
-        look(current.registry, current.telemetry)
-
-
-_watchdog = Watchdog(_look)
-
-
-def _after_fork() -> None:
-    _Current.lock = threading.RLock()
-    _watchdog.reset()
-    recovered.reset()
-    if _Current.engine is not None:
-        _Current.engine.callbacks.reset()
-        registry = _Current.engine.registry
-        if registry.recorder is not None:
-            registry.recorder.reset()
-        registry.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def watch_over(scope: Any, template: Callable[[Any], str | None]) -> Watch | None:
     """Begin to watch an exchange; None if it is excluded, or says of itself what we cannot read."""
     try:
@@ -210,39 +76,12 @@ def watch_over(scope: Any, template: Callable[[Any], str | None]) -> Watch | Non
         return None
 
 
-def harmless(method: F) -> F:
-    """Keep what goes wrong in ``method`` away from the host: log it once, and give the watch up."""
+class Watch(Exchange):
+    """One request that this process answers."""
 
-    @functools.wraps(method)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
-            self.give_up()
-            return None
-
-    return guarded  # type: ignore[return-value]
-
-
-class _Faults:
-    """Whether a fault of ours has been logged."""
-
-    logged = False
-
-
-class Watch:
-    """One exchange under watch.
-
-    ``stream`` is None until the exchange qualifies as a stream, and again after it has ended.
-    """
-
-    # Defaults live in the class: most exchanges are no streams, and set few of them.
-    stream: Stream | None = None
-    counted = False
     forwarded = False  # whether what reaches the outer hook was counted by the inner one
     answered = 0  # the status of the response, 0 before its headers
     wire_done: bool | None = None  # whether the outer hook saw the final message; None without one
-    peer: Peer = UNKNOWN_PEER
     server = Server()
     bridged = False  # whether it runs under WSGI, where an ASGI application below a bridge is the same exchange
     asked: Protocol | None = None  # what the request itself asks for, whatever its headers accept
@@ -250,10 +89,8 @@ class Watch:
     closing: int | None = None  # the code of the close frame that the application sends
     parting: int | None = None  # the close code of a server whose application returns without closing a WebSocket
     _attempted: Stream | None = None  # what qualified by its end only, kept until the application has returned
-    parent: Span | None = None
     _server_span: Span | None = None
     _notes: Notes | None = None
-    callbacks: list[Callback] = []  # noqa: RUF012 - one of its own with the notes
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
     _context: Context | None = None
     _left_at: float | None = None
@@ -424,10 +261,6 @@ class Watch:
         if not self.wire_done and not self._draining:
             stream.lost_at = now
 
-    def forget_peer(self) -> None:
-        """Ask the server's object no more."""
-        self.peer = UNKNOWN_PEER
-
     @harmless
     def send_failed(self, error: Exception) -> None:
         """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
@@ -534,15 +367,9 @@ class Watch:
 
     def give_up(self) -> None:
         """A fault of ours: say so once, and watch this exchange no more."""
-        with contextlib.suppress(Exception):  # a host's log handler may raise
-            if not _Faults.logged:
-                _Faults.logged = True
-                _log.warning("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
-        stream, self.stream = self.stream, None
+        super().give_up()
         self._due = 0
         self._attempted = None
-        if stream is not None:
-            self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
 
     def __deepcopy__(self, _: Any) -> Watch:
         """A copied scope belongs to the same exchange."""
@@ -551,10 +378,6 @@ class Watch:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """A pickled scope belongs to none."""
         return type(None), ()
-
-    def origin(self) -> SpanContext:
-        """Return the span context that the stream belongs to; not valid where there is none."""
-        return self._engine.telemetry.origin(self.parent, self._headers)
 
     def _request(self) -> Request:
         request = read_request(self._method, self._path, self._headers)
@@ -614,12 +437,6 @@ class Watch:
         if kind is not Kind.OTHER or self._notes is not None:
             self._count(stream)
 
-    def _count(self, stream: Stream) -> None:
-        self.counted = True
-        self._engine.telemetry.register()
-        self._engine.registry.begin(stream, self)
-        _watchdog.start()
-
     def _attempt(self, status: int | None) -> None:
         """Remember a request that got no stream, if it was an attempt at one."""
         if status is not None and status < 500:
@@ -670,35 +487,11 @@ class Watch:
 
     def _end(self, stream: Stream) -> None:
         now = self.clock()
-        registry, telemetry = self._engine.registry, self._engine.telemetry
         if self.wire_done is False and stream.life is Life.FINISHED:
             stream.failed(now, _NO_FINAL)
         summary = summarise(stream, now, draining=self._draining)
-        stream.end()
-        if stream.headers_at is None or summary.shape.protocol == Protocol.FIXED:
-            telemetry.register()
-            registry.attempt(stream, summary.result, summary.outcome)
-        elif not self.counted or not registry.end(stream, summary.result, summary.outcome):
-            return
-        self._report(summary)
-
-    @harmless
-    def _report(self, summary: StreamSummary) -> None:
-        self._engine.telemetry.ended(summary, self.parent, self._headers)
-        if self._engine.listener is not None:
-            self._engine.listener(summary)
-        callbacks, self.callbacks = self.callbacks, []
-        for callback in callbacks:
-            self._engine.callbacks.call(callback, summary)
-
-
-def _where() -> str:
-    """Return type and place of the exception being handled; never its text, which may be the application's."""
-    kind, _, traceback = sys.exc_info()
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    place = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_name}, line {traceback.tb_lineno}"
-    return (kind.__name__ if kind else "unknown") + place
+        unseen = stream.headers_at is None or summary.shape.protocol == Protocol.FIXED
+        self._close_books(stream, summary, attempt=unseen)
 
 
 _HTTP_EXCEPTIONS = {"starlette.exceptions", "litestar.exceptions.http_exceptions"}

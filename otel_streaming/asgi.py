@@ -14,8 +14,9 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming import websocket
+from otel_streaming._engine import engine, watched
 from otel_streaming._peers import peer_of
-from otel_streaming._watch import Server, engine, watch_over, watched
+from otel_streaming._watch import Server, watch_over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from wrapt import ObjectProxy
 
 from otel_streaming import wsgi
-from otel_streaming._watch import Server, engine
+from otel_streaming._engine import engine
+from otel_streaming._watch import Server
 from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, drain, flush
 from otel_streaming.semconv import Origin
 from otel_streaming.wsgi import WSGIStreamingMiddleware

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._config import Settings
-from otel_streaming._watch import Engine, use
+from otel_streaming._engine import Engine, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -121,8 +121,8 @@ def test_a_request_with_a_scope_of_its_own():
 @pytest.mark.parametrize("disconnected", [asyncio.Event(), lambda: True, 1, None])
 def test_not_every_attribute_of_that_name_is_a_servers(disconnected, captured):
     """Only a plain truth value behind ``send`` is taken for a server's knowledge; a property may raise."""
+    from otel_streaming._exchange import UNKNOWN_PEER
     from otel_streaming._peers import peer_of
-    from otel_streaming._watch import UNKNOWN_PEER
 
     class Behind:
         async def send(self, message):

@@ -12,8 +12,8 @@ from gateway import Gateway
 from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
 from otel_streaming._callbacks import Recovered
 from otel_streaming._config import read_settings
+from otel_streaming._engine import watched
 from otel_streaming._telemetry import Telemetry
-from otel_streaming._watch import watched
 from otel_streaming.asgi import StreamingMiddleware, all_ended, flush
 
 

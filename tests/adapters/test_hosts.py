@@ -18,8 +18,8 @@ from starlette.routing import Mount, Route, Router
 
 from otel_streaming import StreamingMiddleware
 from otel_streaming._config import read_settings
+from otel_streaming._engine import watched
 from otel_streaming._patches import Patches
-from otel_streaming._watch import watched
 from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.frameworks import HOOKS
@@ -426,11 +426,11 @@ def test_cancelled_because_of_an_error(captured):
 
 def test_our_faults_tell_nothing_of_the_application(monkeypatch, caplog):
     """The warning about a fault of ours names its place, never a text of the application's."""
-    from otel_streaming import _watch
+    from otel_streaming import _exchange
     from otel_streaming._stream import Stream
     from otel_streaming.testing import capture
 
-    monkeypatch.setattr(_watch._Faults, "logged", False)
+    monkeypatch.setattr(_exchange._Faults, "logged", False)
     monkeypatch.setattr(Stream, "failed", lambda *_: 1 / 0)
     with capture():
         run(script(start(), body(chat(0)), ValueError("prompt: my secret")))

@@ -257,7 +257,7 @@ def test_a_forked_child_begins_a_file_of_its_own(tmp_path):
     """A child forked in mid-stream holds no lock of its parent's, counts nothing of it, and records for itself."""
     code = """
     from otel_streaming._config import Settings
-    from otel_streaming._watch import Engine, use
+    from otel_streaming._engine import Engine, use
     use(engine := Engine(Settings(state_dir=sys.argv[2])))
     registry, recorder = engine.registry, engine.registry.recorder
     recorder._service = lambda: SERVICE
@@ -293,7 +293,7 @@ def test_a_fork_while_the_file_is_made(tmp_path):
     """A child forked by another thread just then holds no lock of its parent's either."""
     code = """
     from otel_streaming._config import Settings
-    from otel_streaming._watch import Engine, use
+    from otel_streaming._engine import Engine, use
     use(engine := Engine(Settings(state_dir=sys.argv[2])))
     registry, recorder = engine.registry, engine.registry.recorder
     recorder._service = lambda: SERVICE

@@ -154,10 +154,10 @@ def test_cancellation_arrives_at_once():
 
 def test_a_fault_of_ours_costs_the_watch_only(monkeypatch, caplog):
     """When our own code fails, the exchange goes on, one warning is logged, and nothing is counted as open."""
-    from otel_streaming import _watch
+    from otel_streaming import _exchange
     from otel_streaming._stream import Stream
 
-    monkeypatch.setattr(_watch._Faults, "logged", False)
+    monkeypatch.setattr(_exchange._Faults, "logged", False)
     monkeypatch.setattr(Stream, "chunk", lambda *_: 1 / 0)
     steps = [start(), body(b"data: x\n\n"), body(b"data: y\n\n"), body(b"", more=False)]
     with capture() as captured:

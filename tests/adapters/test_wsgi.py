@@ -511,10 +511,10 @@ def test_any_application_on_any_server(name, starts, early, steps, how, method, 
 
 def test_a_fault_of_ours_costs_the_watch_only(monkeypatch, caplog, hooks, captured):
     """When our own code fails, the exchange goes on, one warning is logged, and nothing is counted as open."""
-    from otel_streaming import _watch
+    from otel_streaming import _exchange
     from otel_streaming._stream import Stream
 
-    monkeypatch.setattr(_watch._Faults, "logged", False)
+    monkeypatch.setattr(_exchange._Faults, "logged", False)
     monkeypatch.setattr(Stream, "chunk", lambda *_: 1 / 0)
     assert Gateway().run(hooks(answer(*ANSWER))).sent == ANSWER
     assert captured.engine.registry.open_count == 0
@@ -535,7 +535,7 @@ def test_a_close_that_raises(captured):
 
 def test_the_next_request_on_the_thread_is_another_one(captured):
     """No context is left behind."""
-    from otel_streaming._watch import watched
+    from otel_streaming._engine import watched
 
     before = watched.get(None)
     Gateway().run(WSGIStreamingMiddleware(answer(*ANSWER)))

@@ -99,7 +99,7 @@ def sdk(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_leftover_engine(monkeypatch):
-    from otel_streaming import _watch
+    from otel_streaming import _engine
 
-    monkeypatch.setattr(_watch._Current, "engine", None)
+    monkeypatch.setattr(_engine._Current, "engine", None)
     logging.getLogger("otel_streaming").setLevel(logging.NOTSET)

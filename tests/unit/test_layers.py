@@ -15,7 +15,10 @@ PURE = {
     "_verdict",
 }
 BASE = {*PURE, "_version"}
-ENGINE = {"_callbacks", "_watch", "_watchdog", "_registry", "_telemetry", "_recorder", "_folder", "_journal"}
+ENGINE = {
+    *("_callbacks", "_engine", "_exchange", "_watch", "_watchdog", "_registry", "_telemetry"),
+    *("_recorder", "_folder", "_journal"),
+}
 TOP = {"instrumentor", "testing", "cli", "__init__", "__main__"}
 OF_OPENTELEMETRY = {"_telemetry", "instrumentor"}
 PURE_STDLIB = {

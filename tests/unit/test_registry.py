@@ -167,7 +167,7 @@ def test_a_fork_resets_the_engine_in_use():
         from otel_streaming._shape import Shape
         from otel_streaming._stream import Stream
         from otel_streaming._verdict import summarise
-        from otel_streaming._watch import Engine, use
+        from otel_streaming._engine import Engine, use
         from otel_streaming.semconv import Kind, Protocol, Role
 
         engine = Engine(Settings(spans="off", logs="off"))

@@ -723,7 +723,7 @@ def test_without_an_sdk_nothing_raises():
         from otel_streaming._shape import Shape
         from otel_streaming._stream import Stream
         from otel_streaming._verdict import summarise
-        from otel_streaming._watch import Engine
+        from otel_streaming._engine import Engine
         from otel_streaming.semconv import Kind, Protocol, Role
 
         engine = Engine(Settings(logs="all"))

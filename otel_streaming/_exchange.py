@@ -1,0 +1,142 @@
+"""An exchange under watch, served or called: what both have in common, from the first count to the report.
+
+Nothing here raises: a fault of ours is logged once and costs the watch, never the exchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+import typing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from otel_streaming._engine import watchdog
+from otel_streaming.semconv import SCOPE, Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.trace import Span, SpanContext
+
+    from otel_streaming._callbacks import Callback
+    from otel_streaming._engine import Engine
+    from otel_streaming._stream import Stream
+    from otel_streaming._verdict import StreamSummary
+
+    HeaderList = Iterable[tuple[bytes, bytes]]
+
+_log = logging.getLogger(SCOPE)
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Peer(typing.Protocol):
+    """What a server knows of its client."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection has been lost."""
+
+
+class _UnknownPeer:
+    disconnected = False
+
+
+UNKNOWN_PEER: Peer = _UnknownPeer()
+
+
+def harmless(method: F) -> F:
+    """Keep what goes wrong in ``method`` away from the host: log it once, and give the watch up."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
+            self.give_up()
+            return None
+
+    return guarded  # type: ignore[return-value]
+
+
+class _Faults:
+    """Whether a fault of ours has been logged."""
+
+    logged = False
+
+
+class Exchange:
+    """One exchange under watch.
+
+    ``stream`` is None until the exchange qualifies as a stream, and again after it has ended.
+    """
+
+    # Defaults live in the class: most exchanges are no streams, and set few of them.
+    stream: Stream | None = None
+    counted = False
+    peer: Peer = UNKNOWN_PEER
+    parent: Span | None = None
+    callbacks: list[Callback] = []  # noqa: RUF012 - one of its own with the application's notes
+    _engine: Engine
+    _headers: HeaderList = ()  # of the request
+
+    def origin(self) -> SpanContext:
+        """Return the span context that the stream belongs to; not valid where there is none."""
+        return self._engine.telemetry.origin(self.parent, self._headers)
+
+    def lost(self, stream: Stream, now: float) -> None:
+        """The watchdog found that the server has lost the reader."""
+
+    def left_behind(self) -> None:
+        """A server stops and waits no longer."""
+
+    def forget_peer(self) -> None:
+        """Ask the server's object no more."""
+        self.peer = UNKNOWN_PEER
+
+    def give_up(self) -> None:
+        """A fault of ours: say so once, and watch this exchange no more."""
+        with contextlib.suppress(Exception):  # a host's log handler may raise
+            if not _Faults.logged:
+                _Faults.logged = True
+                _log.warning("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
+
+    def _count(self, stream: Stream) -> None:
+        self.counted = True
+        self._engine.telemetry.register()
+        self._engine.registry.begin(stream, self)
+        watchdog.start()
+
+    def _close_books(self, stream: Stream, summary: StreamSummary, *, attempt: bool) -> None:
+        """Count the end, and report it; ``attempt`` where the exchange qualified by its end only."""
+        registry = self._engine.registry
+        stream.end()
+        if attempt:
+            self._engine.telemetry.register()
+            registry.attempt(stream, summary.result, summary.outcome)
+        elif not self.counted or not registry.end(stream, summary.result, summary.outcome):
+            return
+        self._report(summary)
+
+    @harmless
+    def _report(self, summary: StreamSummary) -> None:
+        self._engine.telemetry.ended(summary, self.parent, self._headers)
+        if self._engine.listener is not None:
+            self._engine.listener(summary)
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            self._engine.callbacks.call(callback, summary)
+
+
+def _where() -> str:
+    """Return type and place of the exception being handled; never its text, which may be the application's."""
+    kind, _, traceback = sys.exc_info()
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    place = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_name}, line {traceback.tb_lineno}"
+    return (kind.__name__ if kind else "unknown") + place

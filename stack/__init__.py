@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stack.binaries import StackError, find_or_build
+    from stack.collector import Collector
     from stack.processes import Process, free_ports, wait_until
     from stack.prometheus import Exemplar, Prometheus, PrometheusError, Sample, Series
     from stack.stack import Stack
 
 __all__ = [
+    "Collector",
     "Exemplar",
     "Process",
     "Prometheus",
@@ -35,7 +37,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # Lazy, or `python -m stack.binaries` would find itself imported already, and runpy would warn.
     if name in __all__:
-        for module in ("binaries", "processes", "prometheus", "stack"):
+        for module in ("binaries", "collector", "processes", "prometheus", "stack"):
             home = importlib.import_module(f"stack.{module}")
             if hasattr(home, name):
                 return getattr(home, name)

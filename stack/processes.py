@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.05
+_given: set[int] = set()
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different free ports on 127.0.0.1.
+    """Return ``count`` free ports on 127.0.0.1, none of which this process has been given before.
 
     They lie below the range from which the kernel serves outgoing connections (32768 and up on Linux), so that
     no connection takes one between now and the moment a server listens on it.
@@ -39,10 +40,13 @@ def free_ports(count: int) -> list[int]:
     candidates = iter(random.SystemRandom().sample(range(18000, 32000), 2000))
     while len(ports) < count:
         port = next(candidates)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free to listen on
             probe.bind(("127.0.0.1", port))
             ports.append(port)
+            _given.add(port)
     return ports
 
 

@@ -21,6 +21,12 @@ def open_local(url: str, data: bytes | None = None) -> HTTPResponse:
     return answer
 
 
+def answers(url: str) -> bool:
+    """Tell whether a URL of this machine answers 200."""
+    with open_local(url) as answer:
+        return bool(answer.status == 200)
+
+
 class PrometheusError(RuntimeError):
     """Prometheus refused a request; the message carries its words and the query."""
 

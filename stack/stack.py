@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import urllib.parse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from stack import recorded
 from stack.binaries import find_or_build
+from stack.collector import CONFIGURATION, Collector
 from stack.processes import Process, free_ports, wait_until
-from stack.prometheus import Prometheus, open_local
+from stack.prometheus import Prometheus, answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from typing_extensions import Self
 
 _T = TypeVar("_T")
-CONFIGURATION = Path(__file__).resolve().parent.parent / "collector"
 SIGNALS = ("traces", "logs", "metrics")
 
 
@@ -44,28 +44,17 @@ class Stack:
 
     def __init__(self, folder: Path, *, record: bool = False) -> None:
         self.folder = folder.resolve()
-        grpc, http, health, metrics, prometheus = free_ports(5)
-        self.otlp_grpc = f"127.0.0.1:{grpc}"
-        self.otlp_endpoint = f"http://127.0.0.1:{http}"
-        self.collector_metrics = f"http://127.0.0.1:{metrics}/metrics"
+        (prometheus,) = free_ports(1)
         self.prometheus = Prometheus(f"http://127.0.0.1:{prometheus}")
         self.spans_file, self.logs_file, self.metrics_file = (self.folder / f"{signal}.jsonl" for signal in SIGNALS)
-        self._health = f"http://127.0.0.1:{health}"
-        configs = ["config.yaml", *(["overlays/record.yaml"] if record else [])]
-        self.collector = Process(
-            "collector",
-            [find_or_build("otelcol"), *(f"--config={CONFIGURATION / name}" for name in configs)],
-            self.folder / "collector.log",
-            env={
-                "COLLECTOR_OTLP_GRPC": self.otlp_grpc,
-                "COLLECTOR_OTLP_HTTP": f"127.0.0.1:{http}",
-                "COLLECTOR_HEALTH": f"127.0.0.1:{health}",
-                "COLLECTOR_METRICS_PORT": str(metrics),
-                "COLLECTOR_QUEUE": str(self.folder / "collector-queue"),
-                "RECORD_FOLDER": str(self.folder),
-                "PROMETHEUS_OTLP": f"{self.prometheus.url}/api/v1/otlp",
-            },
+        self.collector = Collector(
+            self.folder,
+            ["config.yaml", *(["overlays/record.yaml"] if record else [])],
+            {"RECORD_FOLDER": str(self.folder), "PROMETHEUS_OTLP": f"{self.prometheus.url}/api/v1/otlp"},
         )
+        self.otlp_grpc = self.collector.otlp_grpc
+        self.otlp_endpoint = self.collector.otlp_endpoint
+        self.collector_metrics = self.collector.metrics
         self.prometheus_process = Process(
             "prometheus",
             [
@@ -88,12 +77,11 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_prometheus_config()
         with contextlib.ExitStack() as undo:
-            for process, ready in (
-                (self.prometheus_process, f"{self.prometheus.url}/-/ready"),
-                (self.collector, self._health),
-            ):
-                undo.callback(process.stop)
-                process.start().wait_until(functools.partial(_answers, ready), f"{process.name} to be ready")
+            undo.callback(self.prometheus_process.stop)
+            ready = functools.partial(answers, f"{self.prometheus.url}/-/ready")
+            self.prometheus_process.start().wait_until(ready, "prometheus to be ready")
+            undo.callback(self.collector.stop)
+            self.collector.start()
             undo.pop_all()
         return self
 
@@ -156,8 +144,3 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _answers(url: str) -> bool:
-    with open_local(url) as answer:
-        return bool(answer.status == 200)

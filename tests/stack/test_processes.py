@@ -46,9 +46,17 @@ def test_free_ports():
             server.bind(("127.0.0.1", port))
 
 
+def test_no_port_twice(monkeypatch):
+    """A port that somebody has been given, and perhaps not taken yet, is passed over."""
+    (given,) = free_ports(1)
+    monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [given, *range(18000, 32000)])
+    assert free_ports(1) != [given]
+
+
 def test_taken_port_is_not_free(monkeypatch):
     """A port on which somebody listens is passed over."""
     taken, other = free_ports(2)
+    monkeypatch.setattr("stack.processes._given", set())
     monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [taken, other])
     with socket.create_server(("127.0.0.1", taken)):
         assert free_ports(1) == [other]

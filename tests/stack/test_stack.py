@@ -6,7 +6,6 @@ import time
 import pytest
 
 from stack import Process, PrometheusError, Stack, StackError, find_or_build
-from stack import stack as stack_module
 
 pytestmark = pytest.mark.e2e
 
@@ -71,7 +70,9 @@ def test_all_or_nothing(broken, tmp_path, monkeypatch):
     dud = tmp_path / "dud"
     dud.write_text("#!/bin/sh\necho out of order; exit 7\n")
     dud.chmod(0o755)
-    monkeypatch.setattr(stack_module, "find_or_build", lambda name: dud if name == broken else find_or_build(name))
+    for module in ("stack", "collector"):
+        found = f"stack.{module}.find_or_build"
+        monkeypatch.setattr(found, lambda name: dud if name == broken else find_or_build(name))
     both = Stack(tmp_path / "stack")
     with pytest.raises(StackError, match=r"(?s)ended with 7.*out of order"):
         both.start()

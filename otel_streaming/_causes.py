@@ -73,6 +73,32 @@ def cause_of(exception: BaseException) -> Cause:
     return next((cause for cause in causes if cause is not _CANCELLED), _CANCELLED)
 
 
+_STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_BROKEN = Cause(Reason.PROTOCOL_ERROR, Origin.UPSTREAM)
+_OF_A_READER = {
+    **dict.fromkeys(
+        ("asyncio.CancelledError", "trio.Cancelled", "builtins.GeneratorExit", "builtins.KeyboardInterrupt"), _STOPPED
+    ),
+    "builtins.SystemExit": _STOPPED,
+    "builtins.TimeoutError": _IDLE,  # of a socket, or of a library that waits for one
+    "asyncio.TimeoutError": _IDLE,
+    "builtins.OSError": _LOST,  # TLS errors are of its kind
+    **{f"{library}.DecodingError": _BROKEN for library in ("httpx", "httpx2")},
+    "urllib3.DecodeError": _BROKEN,
+    "aiohttp.ContentEncodingError": _BROKEN,
+}
+"""Where they say another thing to who reads than to who produces."""
+
+
+def cause_of_reading(exception: BaseException) -> Cause:
+    """Return what an exception says that reading a response raised; of any other its origin is the upstream."""
+    for cls in type(exception).__mro__:
+        cause = _OF_A_READER.get(_name(cls)) or _BY_NAME.get(_name(cls))
+        if cause is not None:
+            return cause
+    return _UPSTREAM
+
+
 _BY_CLOSE_CODE = {
     **dict.fromkeys((1000, 1001, 1005), Reason.COMPLETED),
     **dict.fromkeys((1002, 1003, *range(1007, 1011)), Reason.PROTOCOL_ERROR),

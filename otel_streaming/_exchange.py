@@ -13,7 +13,8 @@ import typing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_streaming._engine import watchdog
-from otel_streaming.semconv import SCOPE, Outcome, Result
+from otel_streaming._stream import Stream
+from otel_streaming.semconv import SCOPE, Kind, Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from otel_streaming._callbacks import Callback
     from otel_streaming._engine import Engine
-    from otel_streaming._stream import Stream
+    from otel_streaming._shape import Request, Shape
     from otel_streaming._verdict import StreamSummary
+    from otel_streaming.semconv import Dialect
 
     HeaderList = Iterable[tuple[bytes, bytes]]
 
@@ -79,6 +81,7 @@ class Exchange:
     peer: Peer = UNKNOWN_PEER
     parent: Span | None = None
     callbacks: list[Callback] = []  # noqa: RUF012 - one of its own with the application's notes
+    clock: Callable[[], float]
     _engine: Engine
     _headers: HeaderList = ()  # of the request
 
@@ -105,6 +108,35 @@ class Exchange:
         stream, self.stream = self.stream, None
         if stream is not None:
             self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
+
+    def _make(
+        self,
+        shape: Shape,
+        request: Request,
+        started_at: float,
+        route: str | None,
+        *,
+        encoded: bool = False,
+        dialect: Dialect | None = None,
+    ) -> Stream:
+        """Make the stream, as the settings for its route will have it."""
+        settings = self._engine.settings
+        names = (route, request.path)
+        threshold = settings.stall_threshold.get(*names)
+        if shape.kind is Kind.SUBSCRIPTION and not settings.stall_threshold.named(*names):
+            threshold = float("inf")
+        stream = Stream(
+            shape,
+            request.method,
+            started_at,
+            threshold=threshold,
+            readable=not encoded,
+            declared=settings.terminals.get(*names),
+            announced=dialect,
+            recent=settings.chunk_events,
+        )
+        stream.retry = request.retry
+        return stream
 
     def _count(self, stream: Stream) -> None:
         self.counted = True

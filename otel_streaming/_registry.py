@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._shape import Ended, Shape
-from otel_streaming.semconv import OTHER, Outcome, Result, State
+from otel_streaming.semconv import OTHER, Outcome, Result, Role, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ class Registry:
         self._ended: Counter[Ended] = Counter()
         self._states: set[tuple[Shape, State]] = set()
         self._routes: set[str] = set()
-        self.learned: dict[str, str] = {}
+        self.learned: dict[Role, dict[str, str]] = {role: {} for role in Role}
         self.draining = False  # of servers that are not told apart
         self.process_id = secrets.token_hex(8)
 
@@ -109,14 +109,24 @@ class Registry:
                     self._ended[series] += count
 
     def _learn(self, shape: Shape) -> None:
-        if shape.route is not None and len(self.learned) < self._max_routes:
-            self.learned[shape.route] = shape.protocol
+        if shape.route is not None:
+            self.learn(shape.role, shape.route, shape.protocol)
+
+    def learn(self, role: Role, name: str, protocol: str) -> None:
+        """Keep in mind that a route streams, or what a client has called."""
+        if len(self.learned[role]) < self._max_routes:
+            self.learned[role][name] = protocol
 
     def handed(self, counts: Mapping[Shape | Ended, int]) -> None:
         """Take note of what a collection has got."""
         recorder = self.recorder
         if recorder is not None:
             recorder.handed(counts)
+
+    @property
+    def serving(self) -> bool:
+        """Whether a stream is open that this process serves; those that it reads may never end."""
+        return any(stream.shape.role is Role.SERVER for stream in list(self._open))
 
     @property
     def open_count(self) -> int:

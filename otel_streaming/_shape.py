@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming._dialects import STREAMING_TYPES
-from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Retry, Role
+from otel_streaming.semconv import OTHER, AttemptBasis, Cache, Dialect, Kind, Protocol, Retry, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from otel_streaming.semconv import Outcome, Result
 
 _MIXED_REPLACE = "multipart/x-mixed-replace"
+PLAIN = {None, Protocol.FIXED, Protocol.CHUNKED}
+"""Framings that make no stream of an error page."""
 _MCP = {b"mcp-session-id", b"mcp-protocol-version"}
 _FURTHER = {
     b"x-stainless-retry-count": (Retry.RETRIED, {b"", b"0"}),  # the SDKs of OpenAI and Anthropic send 0 at first
@@ -140,3 +143,26 @@ def would_have_streamed(
     if request.accepts is not None:
         return AttemptBasis.ACCEPT, protocol
     return (AttemptBasis.LEARNED, protocol) if route is not None and route in learned else None
+
+
+_CACHES = tuple(
+    (name, re.compile(hit), re.compile(miss))
+    for name, hit, miss in (
+        (b"cache-status", rb";\s*hit\s*(?:[;,]|$)", rb";\s*fwd="),  # RFC 9211
+        (b"cf-cache-status", rb"^(?:hit|stale|updating|revalidated)$", rb"^(?:miss|expired)$"),  # Cloudflare's
+        (b"x-cache", rb"hit", rb"miss"),  # CloudFront, Fastly, Varnish: "Hit from cloudfront", "MISS, HIT"
+        (b"age", rb"^0*[1-9]", rb"(?!)"),  # RFC 9111 section 5.1; a zero says nothing
+    )
+)
+
+
+def cache_of(headers: Iterable[tuple[bytes, bytes]]) -> Cache:
+    """Return what response headers say of a cache on the path; the header of the plainest words decides."""
+    said = {name.lower(): value.strip().lower() for name, value in headers}
+    for name, hit, miss in _CACHES:
+        value = said.get(name, b"")
+        if hit.search(value):
+            return Cache.HIT
+        if miss.search(value):
+            return Cache.MISS
+    return Cache.NONE

@@ -144,6 +144,20 @@ class Telemetry:
         )
         parent.set_status(Status(StatusCode.ERROR, f"stream {summary.outcome}: {summary.reason}"))
 
+    @staticmethod
+    def suppressed() -> bool:
+        """Tell whether requests are not to be watched here: exporters say so of their own."""
+        from opentelemetry.instrumentation.utils import (  # noqa: PLC0415 - takes longer to import than all of ours
+            is_http_instrumentation_enabled,
+        )
+
+        return not is_http_instrumentation_enabled()
+
+    @staticmethod
+    def sent(carrier: Carrier) -> SpanContext:
+        """Return the context that went with a request: its CLIENT span's, if somebody made one."""
+        return _incoming(carrier)
+
     # -- the end of a stream --------------------------------------------------------------------------------
 
     def ended(self, summary: StreamSummary, parent: Span | None, carrier: Carrier) -> None:
@@ -167,7 +181,7 @@ class Telemetry:
             return None
         at = _wall_clock()
         span = tracer.start_span(
-            f"stream {summary.method} {summary.shape.route or ''}".strip(),
+            _name(summary),
             context=around,
             kind=SpanKind.INTERNAL,
             attributes=attributes,
@@ -235,7 +249,13 @@ class Telemetry:
             sc.PROCESS_DEAD: s.dead or None,
             sc.STATUS_CODE: s.status,
             sc.METHOD: s.method or None,
+            sc.SERVER_ADDRESS: s.server_address,
             sc.ROUTE: shape.route,
+            sc.BUFFERED: s.buffered,
+            sc.CACHE: s.cache.value if s.cache else None,
+            sc.MASKED: s.masked or None,
+            sc.UPSTREAM_REASON: s.upstream_reason.value if s.upstream_reason else None,
+            sc.UPSTREAM_OUTCOME: s.upstream_outcome.value if s.upstream_outcome else None,
             sc.OUTPUT_TOKENS: s.output_tokens,
             sc.MODEL: self._model(s.model),
             sc.FINISH_REASON: s.finish_reason[:_MAX_TEXT]
@@ -278,7 +298,7 @@ class Telemetry:
         return name
 
     def _record(self, s: StreamSummary, attributes: Mapping[str, Any], context: Context | None) -> None:
-        text = f"stream {s.method} {s.shape.route or ''} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
+        text = f"{_name(s)} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
         self._emit(sc.Event.END, s.ended_at, text, attributes, context, severity="WARN" if s.bad else "INFO")
 
     def stalled(self, stream: Stream, state: sc.State, since: float, parent: Span | None) -> None:
@@ -472,6 +492,10 @@ class _TokenBucket:
         self._tokens -= 1
         held_back, self._held_back = self._held_back, 0
         return held_back
+
+
+def _name(s: StreamSummary) -> str:
+    return " ".join(word for word in ("stream", s.method, s.server_address or s.shape.route) if word)
 
 
 def _wall_clock() -> Any:

@@ -9,6 +9,7 @@ from otel_streaming._stream import Life
 from otel_streaming.semconv import (
     REASON_OUTCOME,
     AttemptBasis,
+    Cache,
     Dialect,
     Kind,
     Origin,
@@ -17,6 +18,7 @@ from otel_streaming.semconv import (
     Reason,
     Result,
     Retry,
+    Role,
     Terminal,
 )
 
@@ -36,6 +38,10 @@ ORIGIN = {
     Reason.UNKNOWN: Origin.UNKNOWN,
 }
 """Origins of reasons seen by a server; all others are its own."""
+_OF_UPSTREAM = {
+    *(Reason.HTTP_5XX, Reason.CONNECT_FAILED, Reason.MISSING_TERMINAL, Reason.IN_BAND_ERROR, Reason.PROTOCOL_ERROR)
+}
+"""What a client sees of whom it called."""
 
 _BY_DRAINING = {Reason.SERVER_CANCELLED, Reason.INCOMPLETE_RESPONSE}
 """Reasons that a draining server explains."""
@@ -97,6 +103,12 @@ class StreamSummary:
     error: str | None
     attributes: Mapping[str, AttributeValue]
     dead: bool = False  # reported after the death of its process
+    server_address: str | None = None  # whom a client called
+    cache: Cache | None = None
+    buffered: bool | None = None
+    upstream_outcome: Outcome | None = None  # of the client stream that fed this one and ended badly
+    upstream_reason: Reason | None = None
+    masked: bool = False  # complete on the wire all the same
 
     @property
     def bad(self) -> bool:
@@ -176,8 +188,8 @@ def _reason(stream: Stream, said: Ending, *, draining: bool) -> Reason:
     reason = Reason.INCOMPLETE_RESPONSE if stream.cause is None else stream.cause.reason
     if draining and reason in _BY_DRAINING:
         return Reason.SERVER_SHUTDOWN
-    unanswered = stream.headers_at is None and reason is not Reason.SERVER_CANCELLED
-    return Reason.HTTP_5XX if unanswered else reason
+    unanswered = stream.headers_at is None and stream.shape.role is Role.SERVER
+    return Reason.HTTP_5XX if unanswered and reason is not Reason.SERVER_CANCELLED else reason
 
 
 def _terminal(stream: Stream, said: Ending) -> Terminal:
@@ -205,6 +217,8 @@ def _begun(stream: Stream) -> bool:
 def _origin(stream: Stream, reason: Reason) -> Origin:
     if stream.cause is not None and stream.cause.reason is reason:
         return stream.cause.origin
+    if stream.shape.role is Role.CLIENT and reason in _OF_UPSTREAM:
+        return Origin.UPSTREAM
     return ORIGIN.get(reason, Origin.SERVER)
 
 
@@ -219,3 +233,25 @@ def _result(stream: Stream, reason: Reason, terminal: Terminal, ended_at: float)
         silent = ended_at - stream.idle_since > stream.threshold and stream.progress_at <= stream.idle_since
         return Result.GAVE_UP if silent or not _begun(stream) else Result.CANCELLED
     return _RESULT[outcome]
+
+
+_MANY = 50
+_WAITED = 1.0
+_APART = 0.001
+
+
+def buffered(summary: StreamSummary, events: int, until: float) -> bool:
+    """Tell whether events that were made one by one must have been held back on the way.
+
+    At least 50, after a wait of a second or more, and then less than a millisecond apart: no model writes so fast. A
+    cache that plays a stream back does, without the wait. What is held back in portions is not recognised.
+
+    Args:
+        summary: What came.
+        events: How many events were in it.
+        until: When the last one came, s.
+    """
+    first = summary.first_chunk_at
+    if first is None or events < _MANY or first - summary.started_at < _WAITED:
+        return False
+    return until - first < events * _APART

@@ -9,10 +9,12 @@ import secrets
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming._blame import MAX_FEEDS, Feed, blamed
 from otel_streaming._causes import Cause, cause_of, cause_of_close
 from otel_streaming._engine import engine
 from otel_streaming._exchange import Exchange, harmless
 from otel_streaming._shape import (
+    PLAIN,
     Shape,
     announced,
     kind_of,
@@ -21,7 +23,7 @@ from otel_streaming._shape import (
     read_response,
     would_have_streamed,
 )
-from otel_streaming._stream import Life, Notes, Stream
+from otel_streaming._stream import Life, Notes
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 
@@ -34,13 +36,13 @@ if TYPE_CHECKING:
     from otel_streaming._engine import Engine
     from otel_streaming._exchange import HeaderList
     from otel_streaming._shape import Request
+    from otel_streaming._stream import Stream
+    from otel_streaming._verdict import StreamSummary
     from otel_streaming.semconv import Dialect
 
 CHUNKED_AFTER = 1.0
 """Seconds between first and last message that make a stream of a merely chunked body."""
 
-_ONLY_IF_OPEN = {None, Protocol.FIXED, Protocol.CHUNKED}
-"""Framings that make no stream of an error page."""
 _UNFINISHED = {Life.OPEN, Life.FLOWING}
 _NO_FINAL = Cause(Reason.INCOMPLETE_RESPONSE, Origin.SERVER)
 
@@ -94,6 +96,7 @@ class Watch(Exchange):
     _mounts: tuple[tuple[str, str], ...] = ()  # root path and template of each mount on the way to the route
     _context: Context | None = None
     _left_at: float | None = None
+    feeds: tuple[Feed, ...] = ()  # client streams, in the order they began
     _length = 0  # of a fixed body
     _due = 0  # what of it is still to come
     _closed = False  # whether its final message was seen
@@ -154,7 +157,7 @@ class Watch(Exchange):
         self.answered = status
         media_type, length, encoded = read_response(headers)
         protocol = protocol_of(self._method, self._path, status, media_type, length)
-        if status >= 500 and protocol in _ONLY_IF_OPEN:
+        if status >= 500 and protocol in PLAIN:
             self._attempt(status)
         elif protocol is Protocol.FIXED:
             self._length = self._due = length or 0
@@ -342,6 +345,13 @@ class Watch(Exchange):
     def _draining(self) -> bool:
         return self.server.draining or self._engine.registry.draining
 
+    def fed(self, target: str) -> Feed:
+        """The application reads a stream of another service: whom it asked, which is not told, and what came of it."""
+        feed = Feed(target)
+        if not self.over:
+            self.feeds = (*self.feeds[1 - MAX_FEEDS :], feed)
+        return feed
+
     # -- told by the application itself, and to it -----------------------------------------------------------
 
     def notes(self) -> Notes | None:
@@ -391,31 +401,9 @@ class Watch(Exchange):
         route = "".join(template for _, template in self._mounts) + (self._template(self._scope) or "")
         return route or self._engine.telemetry.route_of(self.parent)
 
-    def _new(
-        self,
-        request: Request,
-        protocol: str,
-        kind: Kind,
-        route: str | None,
-        *,
-        encoded: bool = False,
-        dialect: Dialect | None = None,
-    ) -> Stream:
-        settings = self._engine.settings
-        threshold = settings.stall_threshold.get(route, self._path)
-        if kind is Kind.SUBSCRIPTION and not settings.stall_threshold.named(route, self._path):
-            threshold = float("inf")
-        stream = Stream(
-            Shape(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route)),
-            request.method,
-            self._started_at,
-            threshold=threshold,
-            readable=not encoded,
-            declared=settings.terminals.get(route, self._path),
-            announced=dialect,
-            recent=settings.chunk_events,
-        )
-        stream.retry = request.retry
+    def _new(self, request: Request, protocol: str, kind: Kind, route: str | None, **more: Any) -> Stream:
+        shape = Shape(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route))
+        stream = self._make(shape, request, self._started_at, route, **more)
         stream.notes = self._notes
         return stream
 
@@ -443,7 +431,7 @@ class Watch(Exchange):
             return
         request, route = self._request(), self._route()
         registry = self._engine.registry
-        found = would_have_streamed(request, route, self._engine.settings, registry.learned)
+        found = would_have_streamed(request, route, self._engine.settings, registry.learned[Role.SERVER])
         if found is None and self._notes is not None:
             found = AttemptBasis.CONFIGURED, OTHER
         if found is None or request.method == "HEAD":
@@ -473,9 +461,13 @@ class Watch(Exchange):
     def _mark(self, stream: Stream) -> None:
         """Mark the parent while it records; it ends when the final message has gone."""
         if self.parent is not None and self.counted:
-            summary = summarise(stream, self.clock(), draining=self._draining)
+            summary = self._verdict(stream)
             if summary.bad:
                 self._engine.telemetry.mark(self.parent, summary)
+
+    def _verdict(self, stream: Stream) -> StreamSummary:
+        summary = summarise(stream, self.clock(), draining=self._draining)
+        return blamed(summary, self.feeds, declared=stream.declared is not None) if self.feeds else summary
 
     def _close(self, stream: Stream, cause: Cause, code: int | None) -> None:
         """End a WebSocket: its application may go on, but nothing that follows counts, unless it failed before."""
@@ -486,10 +478,9 @@ class Watch(Exchange):
             self._end(stream)
 
     def _end(self, stream: Stream) -> None:
-        now = self.clock()
         if self.wire_done is False and stream.life is Life.FINISHED:
-            stream.failed(now, _NO_FINAL)
-        summary = summarise(stream, now, draining=self._draining)
+            stream.failed(self.clock(), _NO_FINAL)
+        summary = self._verdict(stream)
         unseen = stream.headers_at is None or summary.shape.protocol == Protocol.FIXED
         self._close_books(stream, summary, attempt=unseen)
 

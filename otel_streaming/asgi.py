@@ -272,7 +272,7 @@ def drain(server: Server | None, *, yes: bool) -> None:
 async def all_ended() -> None:
     """Wait until no stream is open, and no callback of one at work, for no longer than a hold may last."""
     current = engine()
-    await _until(lambda: not current.registry.open_count and not current.callbacks.running)
+    await _until(lambda: not current.registry.serving and not current.callbacks.running)
 
 
 async def flush() -> None:

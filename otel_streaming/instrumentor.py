@@ -1,29 +1,47 @@
-"""Entry points of ``opentelemetry-instrument``."""
+"""Entry points of ``opentelemetry-instrument``: what each patches when the host imports it."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from otel_streaming import frameworks, servers
+from otel_streaming import frameworks, httpx, servers
 from otel_streaming._patches import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from otel_streaming._patches import Hook
 
 
-class ASGIStreamingInstrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Hook servers' entries and frameworks' routers when the host imports them."""
+class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Hook libraries when the host imports them."""
 
-    _patches = Patches()
+    hooks: Mapping[str, Hook]
+    _patches: Patches
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return no dependency: what is not installed is never imported, and so never hooked."""
         return ()
 
     def _instrument(self, **_: Any) -> None:
-        self._patches.apply({**servers.HOOKS, **frameworks.HOOKS})
+        self._patches.apply(self.hooks)
 
     def _uninstrument(self, **_: Any) -> None:
         self._patches.undo()
+
+
+class ASGIStreamingInstrumentor(_Instrumentor):
+    """Servers' entries and frameworks' routers, WSGI's too."""
+
+    hooks = MappingProxyType({**servers.HOOKS, **frameworks.HOOKS})
+    _patches = Patches()
+
+
+class HTTPXStreamingInstrumentor(_Instrumentor):
+    """The clients of httpx and httpx2."""
+
+    hooks = httpx.HOOKS
+    _patches = Patches()

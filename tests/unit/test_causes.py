@@ -11,7 +11,7 @@ import pytest
 import requests
 import urllib3
 
-from otel_streaming._causes import cause_of, cause_of_close
+from otel_streaming._causes import cause_of, cause_of_close, cause_of_reading
 from otel_streaming.semconv import Origin, Reason
 
 
@@ -146,3 +146,23 @@ def test_close_codes(reason):
         assert cause_of_close(code, Origin.SERVER) == (reason, Origin.SERVER)
         by_client = {Reason.PROTOCOL_ERROR: Origin.UNKNOWN, Reason.SERVER_SHUTDOWN: Origin.SERVER}
         assert cause_of_close(code, Origin.CLIENT) == (reason, by_client.get(reason, Origin.CLIENT))
+
+
+@pytest.mark.parametrize(
+    ("exception", "cause"),
+    [
+        (asyncio.CancelledError(), ("consumer_stopped", "client")),
+        (GeneratorExit(), ("consumer_stopped", "client")),
+        (KeyboardInterrupt(), ("consumer_stopped", "client")),
+        (TimeoutError(), ("idle_timeout", "upstream")),
+        (ConnectionResetError(), ("connection_lost", "upstream")),
+        (OSError("TLS"), ("connection_lost", "upstream")),
+        (httpx.ReadTimeout(""), ("idle_timeout", "upstream")),
+        (httpx.DecodingError(""), ("protocol_error", "upstream")),
+        (ValueError(), ("producer_error", "upstream")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_an_exception_says_to_a_reader(exception, cause):
+    """Who reads has stopped where who produces was cancelled; all else is the upstream's."""
+    assert cause_of_reading(exception) == cause

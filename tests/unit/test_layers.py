@@ -11,12 +11,24 @@ import otel_streaming
 
 PACKAGE = Path(otel_streaming.__file__).parent
 PURE = {
-    *("semconv", "_causes", "_config", "_dialects", "_frames", "_recovery", "_shape", "_slots", "_stream", "_tail"),
+    *(
+        "semconv",
+        "_blame",
+        "_causes",
+        "_config",
+        "_dialects",
+        "_frames",
+        "_recovery",
+        "_shape",
+        "_slots",
+        "_stream",
+        "_tail",
+    ),
     "_verdict",
 }
 BASE = {*PURE, "_version"}
 ENGINE = {
-    *("_callbacks", "_engine", "_exchange", "_watch", "_watchdog", "_registry", "_telemetry"),
+    *("_call", "_callbacks", "_engine", "_exchange", "_watch", "_watchdog", "_registry", "_telemetry"),
     *("_recorder", "_folder", "_journal"),
 }
 TOP = {"instrumentor", "testing", "cli", "__init__", "__main__"}

@@ -108,7 +108,7 @@ def test_routes_that_streamed_are_learned():
     registry = Registry(max_routes=2)
     for route in ("/a", "/b", "/c", None):
         open_stream(registry, Shape(Role.SERVER, Kind.BOUNDED, Protocol.NDJSON, route))
-    assert registry.learned == {"/a": "ndjson", "/b": "ndjson"}
+    assert registry.learned[Role.SERVER] == {"/a": "ndjson", "/b": "ndjson"}
 
 
 def test_live_states_of_open_streams():
@@ -153,7 +153,7 @@ def test_reset_forgets_the_streams_of_the_parent_process():
     before = registry.process_id
     registry.reset()
     assert (registry.started(), registry.ended(), registry.open_count) == ({}, {}, 0)
-    assert (registry.draining, registry.learned) == (False, {})
+    assert (registry.draining, registry.learned[Role.SERVER]) == (False, {})
     assert registry.process_id != before
     assert not finish(registry, stream)
     assert registry.ended() == {}

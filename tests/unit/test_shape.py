@@ -3,7 +3,15 @@
 import pytest
 
 from otel_streaming._config import PREFIX, Settings, read_settings
-from otel_streaming._shape import announced, kind_of, protocol_of, read_request, read_response, would_have_streamed
+from otel_streaming._shape import (
+    announced,
+    cache_of,
+    kind_of,
+    protocol_of,
+    read_request,
+    read_response,
+    would_have_streamed,
+)
 from otel_streaming.semconv import OTHER, AttemptBasis, Dialect, Kind, Protocol, Retry
 
 SSE = [(b"content-type", b"text/event-stream")]
@@ -215,3 +223,25 @@ def test_announced_dialects():
     assert announced([(b"content-type", b"text/event-stream"), (name, b"v1")]) is Dialect.VERCEL_AI
     assert announced([(name.lower(), b"")]) is Dialect.VERCEL_AI
     assert announced([(b"content-type", b"text/event-stream"), (b"x-vercel-id", b"v1")]) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "cache"),
+    [
+        ({}, "none"),
+        ({"Cache-Status": "origin; fwd=miss, edge; hit; ttl=30"}, "hit"),
+        ({"cache-status": "edge; fwd=uri-miss; stored"}, "miss"),
+        ({"cache-status": "edge; detail=hitlist"}, "none"),
+        ({"cf-cache-status": "HIT", "age": "0"}, "hit"),
+        ({"cf-cache-status": "DYNAMIC"}, "none"),
+        ({"cf-cache-status": "EXPIRED"}, "miss"),
+        ({"x-cache": "Miss from cloudfront"}, "miss"),
+        ({"x-cache": "MISS, HIT"}, "hit"),
+        ({"age": "12"}, "hit"),
+        ({"age": "0"}, "none"),
+        ({"cache-status": "edge; fwd=miss", "age": "12"}, "miss"),
+    ],
+)
+def test_what_headers_say_of_caches(headers, cache):
+    """The header that says it most plainly decides (RFC 9211 before vendors' own, RFC 9111 last)."""
+    assert cache_of([(name.encode(), value.encode()) for name, value in headers.items()]) == cache

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from otel_streaming._causes import Cause
 from otel_streaming._dialects import Declared
-from otel_streaming._stream import TRANSITIONS, Life, Notes, Signal
-from otel_streaming._verdict import summarise
+from otel_streaming._shape import Shape
+from otel_streaming._stream import TRANSITIONS, Life, Notes, Signal, Stream
+from otel_streaming._verdict import buffered, summarise
 from otel_streaming.semconv import (
     GAP_BOUNDS,
     REASON_OUTCOME,
@@ -21,6 +22,7 @@ from otel_streaming.semconv import (
     Protocol,
     Reason,
     Result,
+    Role,
     State,
     Terminal,
 )
@@ -641,3 +643,47 @@ def test_notes_of_the_application(reason, readable, begin):
     bytes_say = Reason.MISSING_TERMINAL if readable else Reason.COMPLETED
     assert summary.reason is (reason or bytes_say)
     assert summary.attributes == {"app.tier": 1}
+
+
+CALLED = Shape(Role.CLIENT, Kind.BOUNDED, Protocol.SSE, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(b"", "missing_terminal"), (b'data: {"error":{"message":"overloaded"}}\n\n', "in_band_error")],
+)
+def test_what_a_client_sees_is_its_upstreams(error, reason):
+    """A clean end without a marker, or an error in the band, is whom the client called."""
+    stream = Stream(CALLED, "POST", 0.0)
+    stream.headers(0.1, 200)
+    stream.chunk(0.2, b'data: {"object":"chat.completion.chunk","choices":[]}\n\n' + error)
+    stream.eof(0.3)
+    summary = summarise(stream, 0.3)
+    assert (summary.reason, summary.origin) == (reason, "upstream")
+
+
+def test_a_client_that_gives_up_before_the_headers_is_no_5xx():
+    """Nothing but a status is an error of the server's."""
+    stream = Stream(CALLED, "POST", 0.0)
+    stream.failed(0.3, Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT))
+    summary = summarise(stream, 0.3)
+    assert (summary.reason, summary.result, summary.phase) == ("consumer_stopped", "gave_up", "before_headers")
+
+
+@pytest.mark.parametrize(
+    ("first", "events", "until", "held_back"),
+    [
+        (1.0, 50, 1.049, True),
+        (0.9, 50, 0.91, False),
+        (1.0, 49, 1.01, False),
+        (1.0, 50, 1.06, False),
+        (None, 50, 1.01, False),
+    ],
+)
+def test_what_was_held_back_on_the_way(first, events, until, held_back):
+    """Fifty events, less than a millisecond apart, after a second without any."""
+    stream = Stream(CALLED, "POST", 0.0)
+    stream.headers(0.1, 200)
+    if first is not None:
+        stream.chunk(first, b"data: x\n\n")
+    assert buffered(summarise(stream, until), events, until) is held_back

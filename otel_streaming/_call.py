@@ -1,0 +1,253 @@
+"""The watch over one stream that is read: what a client receives, and how its reader stops.
+
+Gaps run from the moment the reader asks for more to the moment it gets some: what passes between is the reader's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from otel_streaming._causes import Cause, cause_of_reading
+from otel_streaming._engine import engine, watched
+from otel_streaming._exchange import Exchange, harmless
+from otel_streaming._shape import (
+    PLAIN,
+    Shape,
+    announced,
+    cache_of,
+    kind_of,
+    protocol_of,
+    read_request,
+    read_response,
+    would_have_streamed,
+)
+from otel_streaming._verdict import buffered, summarise
+from otel_streaming.semconv import (
+    REASON_OUTCOME,
+    AttemptBasis,
+    Cache,
+    Kind,
+    Origin,
+    Outcome,
+    Protocol,
+    Reason,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from otel_streaming._blame import Feed
+    from otel_streaming._engine import Engine
+    from otel_streaming._exchange import HeaderList
+    from otel_streaming._shape import Request
+    from otel_streaming._stream import Stream
+    from otel_streaming._verdict import StreamSummary
+
+_STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_AT_EXIT = Cause(Reason.UNKNOWN, Origin.UNKNOWN)
+_SHORT = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
+
+_DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
+_LONG = 512
+"""Bytes of a message above which its events are counted one by one."""
+
+
+class Reading(Exchange):
+    """A stream as its reader has it. ``wants`` and ``got`` run for every message."""
+
+    _holds: Stream | None = None  # whose progress the reader is busy with
+
+    def wants(self) -> None:
+        """The reader asks for more."""
+        if self._holds is not None:
+            self._holds.idle_since = self.clock()
+            self._holds = None
+
+    def got(self, body: Any) -> None:
+        """The reader gets some."""
+        try:
+            stream = self.stream
+            if stream is None:
+                self._plain(body)
+            elif body and stream.chunk(self.clock(), body):
+                self._holds = stream
+                if len(body) > _LONG:
+                    self._many(body)
+        except Exception:  # noqa: BLE001 - what we cannot read is the reader's to judge
+            self.give_up()
+
+    def _plain(self, body: Any) -> None:
+        """A message of what is no stream, or is no longer."""
+
+    def _many(self, body: Any) -> None:
+        """A message that may hold many events."""
+
+    @harmless
+    def finished(self) -> None:
+        """The reader has got all there was."""
+        if self.stream is not None:
+            self.stream.eof(self.clock())
+            self._end(self.stream)
+
+    @harmless
+    def broke(self, exception: BaseException) -> None:
+        """Reading raised."""
+        self._stop(cause_of_reading(exception))
+
+    @harmless
+    def closed(self) -> None:
+        """The reader wants no more; after the end it means nothing."""
+        self._stop(_STOPPED)
+
+    @harmless
+    def dropped(self) -> None:
+        """What the reader reads from is collected: it wants no more, unless it is the interpreter that exits."""
+        self._stop(_AT_EXIT if sys.is_finalizing() else _STOPPED)
+
+    def _stop(self, cause: Cause) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.failed(self.clock(), cause)
+            self._end(stream)
+
+    def _end(self, stream: Stream, *, attempt: bool = False) -> None:
+        summary = self._verdict(stream)
+        self.stream = None
+        self._close_books(stream, summary, attempt=attempt)
+
+    def _verdict(self, stream: Stream) -> StreamSummary:
+        return summarise(stream, self.clock())
+
+
+class Call(Reading):
+    """One request to another service, and the reading of its answer."""
+
+    _cache = Cache.NONE
+    _events = 0  # beyond one a message
+    _left: int | None = None  # what is still to come of a body that is no stream
+    _status = 0
+    _quiet: Protocol | None = None  # of a body that is no stream: told only if it ends badly
+    _feed: Feed | None = None
+
+    def __init__(self, engine: Engine, method: str, host: str, path: str, headers: HeaderList) -> None:
+        """Begin a call; ``headers`` are read, when they matter, as they have been sent by then."""
+        self._engine = engine
+        self._method, self._host, self._path = method, host, path
+        self._headers = headers
+        self._name = f"{host}{path}"  # a route, to settings and to what is learnt; never told
+        self._context = copy_context()
+        self._fed = watched.get(None)
+        self.clock = clock = engine.registry.clock
+        self._started_at = clock()
+
+    @harmless
+    def answered(self, status: int, headers: HeaderList) -> bool:
+        """Response headers have come; returns whether the reading of the body is to be watched."""
+        media_type, length, encoded = read_response(headers)
+        protocol = protocol_of(self._method, self._path, status, media_type, length)
+        self._status = status
+        if status >= 500 and protocol in PLAIN:
+            self._attempt(status, None)
+        if (status >= 500 and protocol in PLAIN) or protocol is None:
+            return False
+        request = self._request()
+        kind = kind_of(request, protocol, self._name, self._engine.settings, media_type)
+        if kind is Kind.OTHER:
+            self._quiet, self._left = protocol, None if encoded else length
+            return length != 0
+        self._cache = cache_of(headers)
+        stream = self._new(request, protocol, kind, encoded=encoded, dialect=announced(headers))
+        stream.headers(self.clock(), status)
+        self._set_out()
+        self._engine.registry.learn(Role.CLIENT, self._name, protocol)
+        self.stream = stream
+        self._count(stream)
+        return True
+
+    @harmless
+    def failed(self, exception: BaseException) -> None:
+        """No answer came."""
+        cause = cause_of_reading(exception)
+        if REASON_OUTCOME[cause.reason] is not Outcome.CANCELLED:
+            cause = Cause(Reason.CONNECT_FAILED, Origin.UPSTREAM)
+        self._attempt(None, cause)
+
+    def _attempt(self, status: int | None, cause: Cause | None) -> None:
+        """Report a call that got no stream, if it was an attempt at one."""
+        request = self._request()
+        learned = self._engine.registry.learned[Role.CLIENT]
+        found = would_have_streamed(request, self._name, self._engine.settings, learned)
+        if found is None or request.method == "HEAD":
+            return
+        basis, asked = found
+        stream = self._new(request, asked, kind_of(request, asked, self._name, self._engine.settings))
+        stream.status, stream.basis = status, AttemptBasis(basis)
+        if cause is not None:
+            stream.failed(self.clock(), cause)
+        self._set_out()
+        self._end(stream, attempt=True)
+
+    def _plain(self, body: Any) -> None:
+        if self._left is not None:
+            self._left -= len(body)
+
+    def _many(self, body: Any) -> None:
+        delimiters = _DELIMITERS.get(self.stream.shape.protocol, ()) if self.stream is not None else ()  # type: ignore[call-overload]
+        self._events += max((body.count(mark) for mark in delimiters), default=1) - 1
+
+    @harmless
+    def finished(self) -> None:
+        """The reader has got all there was."""
+        super().finished()
+        if self._quiet is not None and (self._left or 0) > 0:
+            self._stop(_SHORT)
+        self._quiet = None
+
+    def _stop(self, cause: Cause) -> None:
+        super()._stop(cause)
+        quiet, self._quiet = self._quiet, None
+        if quiet is None or REASON_OUTCOME[cause.reason] in {Outcome.CANCELLED, Outcome.UNKNOWN}:
+            return
+        stream = self._new(self._request(), quiet, Kind.OTHER)
+        now = self.clock()
+        stream.headers(now, self._status)
+        stream.failed(now, cause)
+        self._set_out(feeds=False)
+        self._end(stream, attempt=True)
+
+    def _set_out(self, *, feeds: bool = True) -> None:
+        """What is told of it belongs to the span that went with the request, else to the one current then."""
+        telemetry = self._engine.telemetry
+        if not telemetry.sent(self._headers).is_valid:
+            self.parent = telemetry.current(self._context)
+        if feeds and self._fed is not None and self._feed is None:
+            self._feed = self._fed.fed(self._name)
+
+    def _verdict(self, stream: Stream) -> StreamSummary:
+        summary = super()._verdict(stream)
+        held_back = self._events > 0 and buffered(summary, summary.chunks + self._events, stream.progress_at)
+        summary = replace(summary, server_address=self._host, cache=self._cache, buffered=held_back)
+        if self._feed is not None:
+            self._feed.summary = summary
+        return summary
+
+    def _request(self) -> Request:
+        return read_request(self._method, self._path, self._headers)
+
+    def _new(self, request: Request, protocol: str, kind: Kind, **more: Any) -> Stream:
+        shape = Shape(Role.CLIENT, kind, protocol, None)
+        return self._make(shape, request, self._started_at, self._name, **more)
+
+
+def call(method: str, host: str, path: str, headers: HeaderList) -> Call | None:
+    """Begin to watch a request that is about to be sent; None if it is excluded, or an exporter's own."""
+    try:
+        current = engine()
+        excluded = current.settings.excluded_urls
+        if current.telemetry.suppressed() or (excluded is not None and excluded.search(f"{host}{path}")):
+            return None
+        return Call(current, method, host, path, headers)
+    except Exception:  # noqa: BLE001 - a request we cannot read is the library's to judge
+        return None

@@ -1,0 +1,44 @@
+"""Client libraries, all read alike: each opens a stream and yields its messages; leaving the block closes it.
+
+A reader is an asynchronous context manager of ``(url, *, timeout, headers, method)`` that yields an asynchronous
+iterator; the synchronous libraries block, which harms nobody here: the server runs on a thread of its own.
+"""
+
+from contextlib import asynccontextmanager
+
+
+async def _each(iterable):
+    for item in iterable:
+        yield item
+
+
+def _httpx_sync(name):
+    @asynccontextmanager
+    async def read(url, *, timeout=10, headers=None, method="GET"):
+        module = __import__(name)
+        with module.Client(timeout=timeout) as client, client.stream(method, url, headers=headers) as response:
+            yield _each(response.iter_raw())
+
+    return read
+
+
+def _httpx_async(name):
+    @asynccontextmanager
+    async def read(url, *, timeout=10, headers=None, method="GET"):
+        module = __import__(name)
+        async with (
+            module.AsyncClient(timeout=timeout) as client,
+            client.stream(method, url, headers=headers) as response,
+        ):
+            yield response.aiter_raw()
+
+    return read
+
+
+READERS = {
+    "httpx": _httpx_sync("httpx"),
+    "httpx-async": _httpx_async("httpx"),
+    "httpx2": _httpx_sync("httpx2"),
+    "httpx2-async": _httpx_async("httpx2"),
+}
+ASYNC = [name for name in READERS if name.endswith("-async")]

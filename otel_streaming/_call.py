@@ -228,10 +228,12 @@ class Call(Reading):
     def _verdict(self, stream: Stream) -> StreamSummary:
         summary = super()._verdict(stream)
         held_back = self._events > 0 and buffered(summary, summary.chunks + self._events, stream.progress_at)
-        summary = replace(summary, server_address=self._host, cache=self._cache, buffered=held_back)
+        return replace(summary, server_address=self._host, cache=self._cache, buffered=held_back)
+
+    def _close_books(self, stream: Stream, summary: StreamSummary, *, attempt: bool) -> None:
         if self._feed is not None:
             self._feed.summary = summary
-        return summary
+        super()._close_books(stream, summary, attempt=attempt)
 
     def _request(self) -> Request:
         return read_request(self._method, self._path, self._headers)

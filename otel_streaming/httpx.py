@@ -13,26 +13,23 @@ from otel_streaming._call import call
 from otel_streaming._reading import WatchedAsyncIterator, WatchedIterator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from otel_streaming._call import Call
     from otel_streaming._patches import Patches
 
 
-def _begin(request: Any) -> Call | None:
-    url = request.url
-    return call(request.method, url.host, url.path, request.headers.raw)
+class _Sent:
+    """Header fields of a request as they are when they are read: what instruments the transport adds its own."""
 
+    __slots__ = ("_request",)
 
-def _whole(response: Any, watch: Call) -> Any:
-    """Take a body that a transport has made, or read, itself; returns its stream, None where it is still to come."""
-    if not response.is_closed:
-        return None
-    for body in response.stream if hasattr(response.stream, "__iter__") else ():
-        watch.got(body)
-    watch.finished()
-    return response.stream
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._request.headers.raw)
 
 
 class _Transport:
@@ -53,8 +50,7 @@ class _Transport:
             if watch is not None:
                 watch.failed(exception)
             raise
-        if watch is not None and watch.answered(response.status_code, response.headers.raw):
-            response.stream = _whole(response, watch) or self._sync(response.stream, watch)
+        _put_between(watch, response, self._sync)
         return response
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -65,9 +61,33 @@ class _Transport:
             if watch is not None:
                 watch.failed(exception)
             raise
-        if watch is not None and watch.answered(response.status_code, response.headers.raw):
-            response.stream = _whole(response, watch) or self._async(response.stream, watch)
+        _put_between(watch, response, self._async)
         return response
+
+
+def _begin(request: Any) -> Call | None:
+    try:
+        url = request.url
+        return call(request.method, url.host, url.path, _Sent(request))
+    except Exception:  # noqa: BLE001 - a request we cannot read is the transport's to judge
+        return None
+
+
+def _put_between(watch: Call | None, response: Any, stream: type) -> None:
+    """Put the watch between a response and its reader."""
+    if watch is None:
+        return
+    try:
+        if not watch.answered(response.status_code, response.headers.raw):
+            return
+        if not response.is_closed:
+            response.stream = stream(response.stream, watch)
+            return
+        for body in response.stream if hasattr(response.stream, "__iter__") else ():
+            watch.got(body)  # the transport has made, or read, all of it itself
+        watch.finished()
+    except Exception:  # noqa: BLE001 - a response we cannot read is the client's to judge
+        watch.give_up()
 
 
 def hook(module: ModuleType, patches: Patches) -> None:

@@ -1,7 +1,6 @@
 """The watchdog, with a real uvicorn, real sockets and a real fork: what it tells while a stream hangs."""
 
 import asyncio
-import contextlib
 import http.client
 import socket
 import subprocess
@@ -11,17 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-import uvicorn
 from driver import body, start
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from serving import serving, until
 from websockets.sync.client import connect
 
-from otel_streaming import StreamingMiddleware
-from otel_streaming._config import PREFIX, read_settings
 from otel_streaming.semconv import Origin, Reason, State
-from otel_streaming.testing import capture
 
 TICK = b"data: tick\n\n"
 
@@ -39,33 +35,6 @@ def records(monkeypatch):
 
     yield found
     provider.shutdown()
-
-
-def until(done, what):
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def serving(app, ws="auto", *, uvicorns=(), **settings):
-    """A uvicorn in a thread, with options of its own; yields its port and what is captured."""
-    values, problems = read_settings({PREFIX + name: value for name, value in settings.items()})
-    assert problems == []
-    with capture(values) as captured, socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        options = {"ws": ws, "log_level": "critical", "lifespan": "off", **dict(uvicorns)}
-        server = uvicorn.Server(uvicorn.Config(StreamingMiddleware(app), **options))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            until(lambda: server.started, "uvicorn")
-            yield listener.getsockname()[1], captured
-        finally:
-            server.should_exit = True
-            thread.join(30)
-            assert not thread.is_alive()
 
 
 async def until_set(event):

@@ -1,0 +1,261 @@
+"""httpx, with and without contrib's instrumentation: what the caller has, which span the stream hangs on."""
+
+import asyncio
+import contextlib
+import gc
+
+import httpx
+import httpx2
+import pytest
+from opentelemetry import trace
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind
+from test_clients import TOKENS, WHOLE
+from upstream import CUT, Upstream
+
+from otel_streaming import testing
+from otel_streaming._config import read_settings
+from otel_streaming.instrumentor import HTTPXStreamingInstrumentor
+
+BOTH = pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
+CONTRIB = {httpx: HTTPXClientInstrumentor, httpx2: HTTPX2ClientInstrumentor}
+
+
+@pytest.fixture
+def upstream():
+    with Upstream() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def hooked(on=True):
+    if not on:
+        yield
+        return
+    HTTPXStreamingInstrumentor().instrument()
+    try:
+        yield
+    finally:
+        HTTPXStreamingInstrumentor().uninstrument()
+
+
+@contextlib.contextmanager
+def spans(monkeypatch, **options):
+    """What a real SDK exports that only this test sees."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False, **options)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with testing.capture(read_settings({})[0]):
+        yield exporter.get_finished_spans
+
+
+async def read(module, url, flavour, **more):
+    if flavour == "sync":
+        with module.Client(**more) as client, client.stream("POST", url) as response:
+            return b"".join(response.iter_raw())
+    async with module.AsyncClient(**more) as client, client.stream("POST", url) as response:
+        return b"".join([chunk async for chunk in response.aiter_raw()])
+
+
+@BOTH
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+@pytest.mark.parametrize("order", ["ours first", "contrib first", "ours alone"])
+def test_the_parent_is_the_span_that_went_with_the_request(module, flavour, order, upstream, monkeypatch):
+    """Under contrib's instrumentation, put in place before or after ours, that is its CLIENT span; else the current."""
+    url = upstream.answer(*WHOLE)
+    contrib = CONTRIB[module]()
+    with spans(monkeypatch) as finished, contextlib.ExitStack() as stack:
+        steps = [lambda: stack.enter_context(hooked())]
+        if order != "ours alone":
+            steps.insert(order == "ours first", lambda: (contrib.instrument(), stack.callback(contrib.uninstrument)))
+        for step in steps:
+            step()
+        with trace.get_tracer("test").start_as_current_span("caller"):
+            asyncio.run(read(module, url, flavour))
+    by_name = {span.name.split(" ")[0]: span for span in finished()}
+    stream, caller = by_name["stream"], by_name["caller"]
+    assert stream.name == "stream POST 127.0.0.1"
+    parent = caller if order == "ours alone" else by_name["POST"]
+    assert stream.parent.span_id == parent.context.span_id
+    assert order == "ours alone" or parent.kind is SpanKind.CLIENT
+    assert len(finished()) == len(by_name) == (2 if order == "ours alone" else 3)
+
+
+@BOTH
+def test_a_stream_under_an_unsampled_trace_belongs_to_it(module, upstream, monkeypatch):
+    """Nothing of the caller's is sampled; the stream is, in the same trace."""
+    url = upstream.answer(*WHOLE)
+    contrib = CONTRIB[module]()
+    with spans(monkeypatch, sampler=ALWAYS_OFF) as finished, hooked():
+        contrib.instrument()
+        try:
+            with trace.get_tracer("test").start_as_current_span("caller") as caller:
+                asyncio.run(read(module, url, "sync"))
+        finally:
+            contrib.uninstrument()
+    [stream] = finished()
+    assert stream.context.trace_id == caller.get_span_context().trace_id
+    assert stream.parent.span_id != caller.get_span_context().span_id  # the CLIENT span's, which is not recorded
+
+
+@BOTH
+def test_exporters_requests_are_left_alone(module, upstream):
+    """Where instrumentation is suppressed nothing is watched."""
+    url = upstream.answer(*WHOLE)
+    with testing.capture() as captured, hooked(), suppress_http_instrumentation():
+        asyncio.run(read(module, url, "sync"))
+    assert captured == []
+
+
+@BOTH
+def test_instrumenting_is_undone_without_a_trace(module):
+    """After uninstrumenting, the library is as it was."""
+    before = {cls: dict(vars(cls)) for cls in (module.Client, module.AsyncClient)}
+    with hooked():
+        assert {cls: dict(vars(cls)) for cls in before} != before
+    assert {cls: dict(vars(cls)) for cls in before} == before
+
+
+def outcome(module, url, flavour, **more):
+    """All that a caller can see of an exchange."""
+    try:
+        body, error = asyncio.run(read(module, url, flavour, **more)), None
+    except Exception as raised:  # its request is another object
+        body, error = None, (type(raised), raised.args, type(raised.__cause__), type(raised.__context__))
+    return body, error
+
+
+FAULTS = {
+    "whole": ([*WHOLE], {}, {}),
+    "no terminal": (TOKENS, {}, {}),
+    "cut": ([*TOKENS, 0.05, CUT], {}, {}),
+    "cut in a message": (TOKENS, {"open_end": True}, {}),
+    "time-out": ([*TOKENS, 30], {}, {"timeout": 0.3}),
+    "plain": ([b"{}"], {"media_type": "application/json"}, {}),
+    "error": ([b"no"], {"status": 503}, {}),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_caller_sees_no_difference(module, flavour, fault, upstream):
+    """Bytes and exceptions are the same with the plugin and without."""
+    steps, how, options = FAULTS[fault]
+    url = upstream.answer(*steps, **how)
+    seen = []
+    for on in (False, True):
+        with hooked(on), testing.capture():
+            seen.append(outcome(module, url, flavour, **options))
+    assert seen[0] == seen[1]
+
+
+@BOTH
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+def test_connections_are_reused_as_before(module, flavour, upstream):
+    """A stream read to its end gives its connection back, one that is left closes it: with the plugin as without."""
+    url = upstream.answer(*WHOLE)
+
+    def left(number):
+        return number == 3
+
+    async def many():
+        async with module.AsyncClient() as client:
+            for number in range(6):
+                async with client.stream("GET", url) as response:
+                    messages = response.aiter_raw()
+                    await anext(messages) if left(number) else [message async for message in messages]
+
+    def in_turn():
+        with module.Client() as client:
+            for number in range(6):
+                with client.stream("GET", url) as response:
+                    messages = response.iter_raw()
+                    next(messages) if left(number) else list(messages)
+
+    counts = []
+    for on in (False, True):
+        before = upstream.connections
+        with hooked(on), testing.capture() as captured:
+            in_turn() if flavour == "sync" else asyncio.run(many())
+        counts.append(upstream.connections - before)
+    assert counts == [2, 2]
+    assert [summary.outcome.value for summary in captured].count("completed") == 5
+
+
+@BOTH
+def test_what_the_caller_holds_is_what_it_was(module, upstream):
+    """The response, its stream and its attributes are of the library's own kinds."""
+    url = upstream.answer(*WHOLE)
+    with testing.capture(), hooked(), module.Client() as client:
+        with client.stream("GET", url) as response:
+            assert isinstance(response.stream, module.SyncByteStream)
+            assert response.extensions["http_version"] == b"HTTP/1.1"
+            response.read()
+        assert response.elapsed.total_seconds() > 0
+        assert response.is_closed
+        assert response.content == b"".join(WHOLE)
+
+
+@BOTH
+def test_plain_reads_count_as_well(module, upstream):
+    """Who asks for the whole answer at once reads a stream all the same."""
+    url = upstream.answer(*TOKENS)
+    with testing.capture() as captured, hooked():
+        assert module.get(url).content == b"".join(TOKENS)
+    [summary] = captured
+    assert (summary.reason, summary.size) == ("missing_terminal", len(b"".join(TOKENS)))
+
+
+@BOTH
+def test_transports_of_ones_own_are_watched(module):
+    """A transport that makes its answers itself, as a whole or as a stream, is one like any other."""
+
+    class Slices(module.SyncByteStream):
+        def __iter__(self):
+            yield from TOKENS
+
+    def answer(request):
+        body = {"stream": Slices()} if request.url.path == "/slices" else {"content": b"".join(WHOLE)}
+        return module.Response(200, headers={"content-type": "text/event-stream"}, **body)
+
+    with testing.capture() as captured, hooked(), module.Client(transport=module.MockTransport(answer)) as client:
+        assert client.get("http://model/whole").content == b"".join(WHOLE)
+        assert client.get("http://model/slices").content == b"".join(TOKENS)
+    assert [(s.reason.value, s.server_address) for s in captured] == [
+        ("completed", "model"),
+        ("missing_terminal", "model"),
+    ]
+
+
+@BOTH
+def test_a_transport_that_answers_nonsense_fails_as_before(module):
+    """What is no response is the client's to judge."""
+    errors = []
+    for on in (False, True):
+        with testing.capture(), hooked(on), module.Client(transport=module.MockTransport(lambda _: None)) as client:
+            with pytest.raises(Exception) as raised:
+                client.get("http://model/")
+            errors.append((raised.type, str(raised.value)))
+    assert errors[0] == errors[1]
+
+
+@BOTH
+def test_what_nobody_closed_is_told_when_it_is_collected(module, upstream):
+    """A response that is dropped unread is a reader that stopped; the finaliser is the last resort."""
+    url = upstream.answer(*TOKENS, 30)
+    with testing.capture() as captured, hooked():
+        client = module.Client()
+        response = client.send(client.build_request("GET", url), stream=True)
+        messages = response.iter_raw()
+        next(messages)
+        assert captured == []
+        del response, messages
+        gc.collect()
+        assert [(s.reason.value, s.origin.value) for s in captured] == [("consumer_stopped", "client")]
+        client.close()

@@ -6,12 +6,12 @@ diagnoses can be held against the number injected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from demo import upstream
 from demo.clients import STAY, Client, Leave
-from otel_streaming.semconv import Outcome, Phase, Reason, Result
+from otel_streaming.semconv import Origin, Outcome, Phase, Reason, Result
 
 if TYPE_CHECKING:
     import random
@@ -20,8 +20,8 @@ STALL_THRESHOLD = 2.0
 """Seconds; the demo's setting. Every silence below is well above it, every healthy gap well below."""
 FIRST_TOKEN_TIMEOUT = 1.5 * STALL_THRESHOLD
 """Seconds after which the service stops waiting for a first token."""
-ROUTES = ("*/v1/chat", "*/v1/responses")
-"""The routes that stream, as a user configures them."""
+ROUTES = ("*/v1/chat*", "*/v1/responses")
+"""The routes that stream, the service's and the model server's, as a user configures them."""
 FEWEST, MOST = 20, 32
 """Bounds of the number of times a fault is injected into each service."""
 
@@ -34,6 +34,7 @@ class Verdict:
     outcome: Outcome
     reason: Reason
     phase: Phase
+    origin: Origin
     stalled: bool = False
 
 
@@ -84,18 +85,21 @@ class Fault:
 
 
 _V = Verdict
-_COMPLETED = _V(Result.OK, Outcome.COMPLETED, Reason.COMPLETED, Phase.AFTER_TERMINAL)
-_STALLED = _V(Result.OK, Outcome.COMPLETED, Reason.COMPLETED, Phase.AFTER_TERMINAL, stalled=True)
-_LEFT = _V(Result.CANCELLED, Outcome.CANCELLED, Reason.CLIENT_DISCONNECT, Phase.MID_STREAM)
-_GAVE_UP = _V(Result.GAVE_UP, Outcome.CANCELLED, Reason.CLIENT_DISCONNECT, Phase.BEFORE_FIRST_CHUNK, stalled=True)
-_UNFINISHED = _V(Result.SILENT, Outcome.TRUNCATED, Reason.MISSING_TERMINAL, Phase.MID_STREAM)
-_CUT = _V(Result.SILENT, Outcome.TRUNCATED, Reason.CONNECTION_LOST, Phase.MID_STREAM)
-_IN_BAND = _V(Result.SILENT, Outcome.FAILED, Reason.IN_BAND_ERROR, Phase.MID_STREAM)
-_RAISED = _V(Result.SILENT, Outcome.FAILED, Reason.PRODUCER_ERROR, Phase.MID_STREAM)
-_BLANK = _V(Result.SILENT, Outcome.FAILED, Reason.DEADLINE_EXCEEDED, Phase.BEFORE_FIRST_CHUNK, stalled=True)
-_REFUSED = _V(Result.LOUD, Outcome.FAILED, Reason.HTTP_5XX, Phase.BEFORE_HEADERS)
+_SERVER, _UPSTREAM, _UNKNOWN = Origin.SERVER, Origin.UPSTREAM, Origin.UNKNOWN
+_COMPLETED = _V(Result.OK, Outcome.COMPLETED, Reason.COMPLETED, Phase.AFTER_TERMINAL, _SERVER)
+_STALLED = replace(_COMPLETED, stalled=True)
+_LEFT = _V(Result.CANCELLED, Outcome.CANCELLED, Reason.CLIENT_DISCONNECT, Phase.MID_STREAM, _UNKNOWN)
+_GAVE_UP = replace(_LEFT, result=Result.GAVE_UP, phase=Phase.BEFORE_FIRST_CHUNK, stalled=True)
+_UNFINISHED = _V(Result.SILENT, Outcome.TRUNCATED, Reason.MISSING_TERMINAL, Phase.MID_STREAM, _UPSTREAM)
+_CUT = replace(_UNFINISHED, reason=Reason.CONNECTION_LOST)
+_MASKED = replace(_UNFINISHED, reason=Reason.UPSTREAM_MASKED, phase=Phase.AFTER_TERMINAL)
+_IN_BAND = _V(Result.SILENT, Outcome.FAILED, Reason.IN_BAND_ERROR, Phase.MID_STREAM, _UPSTREAM)
+_RAISED = _V(Result.SILENT, Outcome.FAILED, Reason.PRODUCER_ERROR, Phase.MID_STREAM, _SERVER)
+_BLANK = _V(Result.SILENT, Outcome.FAILED, Reason.DEADLINE_EXCEEDED, Phase.BEFORE_FIRST_CHUNK, _SERVER, stalled=True)
+_REFUSED = _V(Result.LOUD, Outcome.FAILED, Reason.HTTP_5XX, Phase.BEFORE_HEADERS, _UPSTREAM)
 
 _AT_HALF, _AFTER_DONE, _TIRED = Leave(on=b"token-5 "), Leave(on=b"[DONE]"), Leave(after=1.5 * STALL_THRESHOLD)
+_GATEWAY = "/v1/chat/gateway"
 _LONG = f"response.completed of {upstream.COMPLETED_SIZE // 1000} KB"
 _PAUSE = f"stall of {upstream.SILENCE:g} s with keep-alives, goes on"
 
@@ -105,6 +109,7 @@ FAULTS = (
     Fault("client leaves after [DONE]", "done", "linger", _COMPLETED, _AFTER_DONE, marker=True),
     Fault("client gives up before the first chunk", "impatient", "silent", _GAVE_UP, _TIRED),
     Fault("upstream ends cleanly without [DONE]", "unfinished", "unfinished", _UNFINISHED),
+    Fault("the same, and a gateway adds [DONE]", "gateway", "unfinished", _MASKED, endpoint=_GATEWAY, marker=True),
     Fault("upstream cut in mid-chunk", "cut", "cut", _CUT, whole=False),
     Fault("upstream sends an in-band error", "in-band", "in_band_error", _IN_BAND),
     Fault("the generator raises", "raises", "no_choices", _RAISED, whole=False),
@@ -118,7 +123,7 @@ FAULTS = (
 
 KILL = Fault("SIGKILL of a worker", "killed", "held", _LEFT, whole=False)
 """Last and alone. The verdict is that of the streams of the other workers, whose clients leave afterwards."""
-DEATH = _V(Result.SILENT, Outcome.TRUNCATED, Reason.PROCESS_DEATH, Phase.MID_STREAM)
+DEATH = _V(Result.SILENT, Outcome.TRUNCATED, Reason.PROCESS_DEATH, Phase.MID_STREAM, _SERVER)
 """The verdict over those of the killed worker: its replacement, or a sibling, reports them."""
 
 

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from demo.faults import DEATH
 from otel_streaming import semconv
-from otel_streaming.semconv import Result
+from otel_streaming.semconv import Origin, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from demo.faults import Fault
     from stack import Prometheus
@@ -25,7 +25,7 @@ _STOCK = "http_server_request_duration_seconds_count"
 _LEDGER_LABELS = (semconv.RESULT.label, semconv.OUTCOME.label, semconv.STALLED.label)
 _DERIVED_LABELS = (
     *(semconv.RESULT.label, semconv.OUTCOME.label, semconv.REASON.label),
-    *(semconv.PHASE.label, semconv.STALLED.label),
+    *(semconv.PHASE.label, semconv.ORIGIN.label, semconv.STALLED.label),
 )
 
 Counts = Counter[tuple[str, ...]]
@@ -95,7 +95,7 @@ class Row:
             if count:
                 told, stalled = (verdict.result, verdict.outcome), (str(verdict.stalled).lower(),)
                 ledger[told + stalled] = count
-                derived[(*told, verdict.reason, verdict.phase, *stalled)] = count
+                derived[(*told, verdict.reason, verdict.phase, verdict.origin, *stalled)] = count
         return [
             (name, found.get(self.fault.route, Counter()), wanted)
             for name, found, wanted in (
@@ -108,7 +108,7 @@ class Row:
     def differences(self, reading: Reading) -> list[str]:
         """Return, in words, where ``reading`` is not what was injected."""
         differences = [
-            f"{name} says {_words(found, ', ')} instead of {_words(wanted, ', ')}"
+            f"{name} says {_words(found, ', ', _IN_FULL)} instead of {_words(wanted, ', ', _IN_FULL)}"
             for name, found, wanted in self._claims(reading)
             if found != wanted
         ]
@@ -130,12 +130,16 @@ class Row:
         ]
 
 
-def _words(counts: Counts, between: str = "\n") -> str:
+_IN_FULL: dict[str, str] = {"true": "stalled", "false": "", **{str(origin): f"by {origin}" for origin in Origin}}
+_IN_SHORT = {**_IN_FULL, Origin.SERVER: "", Origin.UNKNOWN: ""}
+
+
+def _words(counts: Counts, between: str = "\n", phrased: Mapping[str, str] = _IN_SHORT) -> str:
     """Return counts in words, one phrase for each combination of labels."""
     phrases = []
     for values, count in sorted(counts.items()):
-        words = dict.fromkeys("stalled" if value == "true" else value for value in values)  # no word twice
-        phrases.append(" ".join((f"{count} x", *(word for word in words if word not in ("", "false")))))
+        words = dict.fromkeys(phrased.get(value, value) for value in values)  # no word twice
+        phrases.append(" ".join((f"{count} x", *(word for word in words if word))))
     return between.join(phrases).removesuffix(" x") or "nothing"
 
 

@@ -74,6 +74,22 @@ async def chat(body: dict[str, Any]) -> StreamingResponse:
     return StreamingResponse(relay(await ask("/v1/chat/completions", body)), media_type="text/event-stream")
 
 
+async def insist(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """End with ``[DONE]`` whatever the model server did, as some gateways do."""
+    last = ""
+    async for last in events:
+        yield last
+    if "[DONE]" not in last:
+        yield "data: [DONE]\n\n"
+
+
+@router.post("/v1/chat/gateway")
+async def gateway(body: dict[str, Any]) -> StreamingResponse:
+    """Stream a chat completion that always ends well."""
+    events = insist(relay(await ask("/v1/chat/completions", body)))
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
 @router.post("/v1/responses")
 async def responses(body: dict[str, Any]) -> StreamingResponse:
     """Stream a response of the Responses API through, bytes as they come."""

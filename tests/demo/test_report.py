@@ -43,7 +43,11 @@ class FakePrometheus:
             "stream_outcome": verdict.outcome.value,
             "stream_stalled": str(verdict.stalled).lower(),
         }
-        detail = {"stream_reason": verdict.reason.value, "stream_phase": verdict.phase.value}
+        detail = {
+            "stream_reason": verdict.reason.value,
+            "stream_phase": verdict.phase.value,
+            "stream_origin": verdict.origin.value,
+        }
         return judged if "ledger" in promql else judged | detail
 
 
@@ -78,9 +82,9 @@ def test_one_stream_more_or_less_anywhere_is_a_difference(reading, source, chang
     assert "instead of 40" in difference
 
 
-@pytest.mark.parametrize("position", range(5))
+@pytest.mark.parametrize("position", range(6))
 def test_every_label_of_the_verdict_counts(reading, position):
-    """The right number under a wrong result, outcome, reason, phase or stalled is a difference."""
+    """The right number under a wrong result, outcome, reason, phase, origin or stalled is a difference."""
     ((key, count),) = reading.derived[UNFINISHED.route].items()
     wrong = (*key[:position], "something else", *key[position + 1 :])
     reading.derived[UNFINISHED.route] = Counter({wrong: count})
@@ -102,10 +106,10 @@ def test_a_client_that_did_not_see_its_fault_is_a_difference(reading):
 
 def test_the_table_shows_every_row(reading):
     """Counts, verdicts, and whether they agree."""
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=240, record=True, file=io.StringIO())
     console.print(table(ROWS, reading))
     text = console.export_text()
-    assert "40 x silent truncated missing_terminal mid_stream" in text
+    assert "40 x silent truncated missing_terminal mid_stream by upstream" in text
     assert "30 x silent truncated process_death mid_stream" in text
     assert text.count("yes") == len(ROWS)
 
@@ -113,10 +117,12 @@ def test_the_table_shows_every_row(reading):
 def test_words_do_not_repeat_themselves(reading):
     """A status and an error.type of the same text are one word, a label that is false is none."""
     reading.native[SERVER_ERROR.route] = Counter({("503", "503"): 10})
-    reading.derived[SERVER_ERROR.route] = Counter({("loud", "failed", "http_5xx", "before_headers", "true"): 10})
+    reading.derived[SERVER_ERROR.route] = Counter(
+        {("loud", "failed", "http_5xx", "before_headers", "upstream", "true"): 10}
+    )
     cells = ROWS[1].cells(reading)
     assert "10 x 503" in cells
-    assert "10 x loud failed http_5xx before_headers stalled" in cells
+    assert "10 x loud failed http_5xx before_headers by upstream stalled" in cells
 
 
 def test_the_summary_holds_the_5xx_panel_against_what_users_saw(reading):

@@ -55,14 +55,18 @@ def blamed(own: StreamSummary, feeds: Sequence[Feed], *, declared: bool = False)
 
 
 def _unanswered(feeds: Sequence[Feed]) -> StreamSummary | None:
-    """Return the last one that ended badly, unless the same was asked again, or another after it, with success."""
+    """Return the last one that ended badly and that none made up for."""
     ended = [(feed.target, feed.summary) for feed in feeds if feed.summary is not None]
     good = [(target, summary) for target, summary in ended if summary.outcome is Outcome.COMPLETED]
-    for target, summary in reversed(ended):
-        made_up = any(other == target or s.started_at >= summary.ended_at for other, s in good)
-        if summary.bad and not made_up:
-            return summary
+    for target, bad in reversed(ended):
+        if bad.bad and not any(_makes_up(s, bad, same=other == target) for other, s in good):
+            return bad
     return None
+
+
+def _makes_up(good: StreamSummary, bad: StreamSummary, *, same: bool) -> bool:
+    """Tell whether a stream that completed was asked for in place of a bad one: the same at that time, any later."""
+    return good.started_at >= bad.ended_at or (same and good.ended_at > bad.started_at)
 
 
 def _passed_through(own: StreamSummary, feed: StreamSummary) -> bool:

@@ -141,6 +141,12 @@ def test_of_two_upstreams_the_bad_one_is_told():
     assert (own.origin, own.upstream_reason) == ("upstream", "missing_terminal")
 
 
+def test_what_completed_before_makes_up_for_nothing():
+    """An agent's first call went well, its second, to the same address, broke."""
+    own = blamed(served(done=False), [fed(begun=0, chunks=(0.2,), ended=0.5), TRUNCATED])
+    assert (own.origin, own.upstream_reason) == ("upstream", "missing_terminal")
+
+
 def test_of_two_bad_ends_the_last_is_told():
     """The last attempt decides."""
     own = blamed(served(done=False), [TRUNCATED, fed(begun=5.1, ended=5.5, cause=LOST)])

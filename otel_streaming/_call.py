@@ -152,11 +152,13 @@ class Call(Reading):
             self._attempt(status, None)
         if (status >= 500 and protocol in PLAIN) or protocol is None:
             return False
+        settings = self._engine.settings
+        if protocol in PLAIN and not (settings.routes or settings.subscriptions):  # most: no need to read the request
+            return self._no_stream(protocol, None if encoded else length)
         request = self._request()
-        kind = kind_of(request, protocol, self._name, self._engine.settings, media_type)
+        kind = kind_of(request, protocol, self._name, settings, media_type)
         if kind is Kind.OTHER:
-            self._quiet, self._left = protocol, None if encoded else length
-            return length != 0
+            return self._no_stream(protocol, None if encoded else length)
         self._cache = cache_of(headers)
         stream = self._new(request, protocol, kind, encoded=encoded, dialect=announced(headers))
         stream.headers(self.clock(), status)
@@ -165,6 +167,11 @@ class Call(Reading):
         self.stream = stream
         self._count(stream)
         return True
+
+    def _no_stream(self, protocol: Protocol, length: int | None) -> bool:
+        """Keep in mind a body that is told only if it ends badly; returns whether there is one."""
+        self._quiet, self._left = protocol, length
+        return length != 0
 
     @harmless
     def failed(self, exception: BaseException) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming._locks import Lock, within
 from otel_streaming.semconv import SCOPE
 
 if TYPE_CHECKING:
@@ -34,32 +35,26 @@ class _Worker:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
-        self._thread: threading.Thread | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is something to do."""
-        return self._thread is not None
+        self.busy = False  # whether there is something to do
 
     def put(self, job: Callable[[], object]) -> None:
         """Have it called; of too many that wait the oldest is left out."""
         with self._lock:
             self._jobs.append(job)
-            if self._thread is not None:
-                return
-            thread = self._thread = threading.Thread(target=self._run, name="otel-streaming-callbacks", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
-            self._thread = None
+            idle, self.busy = not self.busy, True
+        if idle:
+            try:
+                threading.Thread(target=self._run, name="otel-streaming-callbacks", daemon=True).start()
+            except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
+                self.busy = False
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._jobs:
-                    self._thread = None
+                self.busy = bool(self._jobs)
+                if not self.busy:
                     return
                 job = self._jobs.popleft()
             try:
@@ -85,8 +80,14 @@ class Callbacks:
         return bool(self._tasks) or self._worker.busy
 
     def call(self, callback: Callback, summary: StreamSummary) -> None:
-        """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread."""
-        _call(callback, summary, self._start)
+        """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread.
+
+        All on the thread where the garbage collector has ended the exchange within a lock of ours.
+        """
+        if within():
+            self.later(callback, summary)
+        else:
+            _call(callback, summary, self._start)
 
     def later(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one on the thread."""
@@ -110,7 +111,7 @@ class Recovered:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: what its parent has found, its parent has told."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._streams: deque[StreamSummary] = deque(maxlen=_KEPT)
         self._run = Callbacks()
 

@@ -6,12 +6,13 @@ One lock is taken at the start and the end of a stream (WSGI threads, free threa
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming._locks import Lock
 from otel_streaming._shape import Ended, Shape
+from otel_streaming._stream import Life
 from otel_streaming.semconv import OTHER, Outcome, Result, Role, State
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Registry:
         """Begin anew, as a forked child must: its parent's streams are not its own."""
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self._open: dict[Stream, Exchange | None] = {}
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()
@@ -65,8 +66,13 @@ class Registry:
         """Count a stream that began; ``watch`` is what knows its reader and its parent."""
         origin = watch.origin() if watch is not None and self.recorder is not None else None
         with self.lock:
+            again = stream in self._open  # two threads of an application may make a stream of it at once
+            if stream.life is Life.ENDED:
+                return
             if self.recorder is not None:
-                self.recorder.began(stream, origin)  # first: what a collection may get is in the file
+                self.recorder.began(stream, origin, late=again)  # first: what a collection may get is in the file
+            if again:
+                return
             self._open[stream] = watch
             self._started[stream.shape] += 1
             self._learn(stream.shape)

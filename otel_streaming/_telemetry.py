@@ -83,6 +83,11 @@ class Telemetry:
         self._tokens = _TokenBucket(_LOGS_PER_SECOND)
 
     @staticmethod
+    def ready() -> bool:
+        """Tell whether an SDK is set up: an application may do so in its startup."""
+        return getattr(trace.get_tracer_provider(), "resource", None) is not None
+
+    @staticmethod
     def service() -> str:
         """Return what tells this service from others, as far as its telemetry does."""
         resource = getattr(trace.get_tracer_provider(), "resource", None)
@@ -351,7 +356,8 @@ class Telemetry:
         *,
         severity: str = "WARN",
     ) -> None:
-        suppressed = self._tokens.take()
+        with self._registry.lock:  # event loops, threads and the watchdog
+            suppressed = self._tokens.take()
         if suppressed is None:
             return
         if suppressed:

@@ -359,14 +359,22 @@ class Watch(Exchange):
         if self._scope is None:
             return None
         if self._notes is None:
-            self._notes, self.callbacks = Notes(secrets.randbits(64) or 1), []
-            if self.stream is not None:
-                self.stream.notes = self._notes
-                if self.counted:
-                    self._engine.registry.named(self.stream, self)
-                else:
-                    self._count(self.stream)
+            self._speak()
         return self._notes
+
+    def _speak(self) -> None:
+        """The application speaks for the first time; of threads that do so at once the first one's notes are all's."""
+        mine, notes = vars(self), Notes(secrets.randbits(64) or 1)
+        mine.setdefault("callbacks", [])
+        if mine.setdefault("_notes", notes) is not notes:
+            return
+        stream = self.stream
+        if stream is not None:
+            stream.notes = notes
+            if self.counted:
+                self._engine.registry.named(stream, self)
+            else:
+                self._count(stream)
 
     @harmless
     def deserted(self) -> bool:
@@ -422,6 +430,7 @@ class Watch(Exchange):
             return
         stream.headers(self.clock(), status)
         self.stream = stream
+        stream.notes = self._notes  # another thread may have spoken meanwhile
         if kind is not Kind.OTHER or self._notes is not None:
             self._count(stream)
 

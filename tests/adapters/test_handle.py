@@ -1,16 +1,18 @@
 """The handle of the current stream: what an application says of it, and what it is told."""
 
 import asyncio
+import gc
 import logging
+import sys
 import threading
 import time
 
 import pytest
 from driver import ANSWER, Connection, answer, body, chat, http_scope, script, start
-from gateway import Gateway
+from gateway import Gateway, environ
 
 from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
-from otel_streaming._callbacks import Recovered
+from otel_streaming._callbacks import Recovered, recovered
 from otel_streaming._config import read_settings
 from otel_streaming._engine import watched
 from otel_streaming._telemetry import Telemetry
@@ -400,3 +402,79 @@ def test_a_wsgi_application(captured):
     assert [told(s) for s in captured] == [OK] * 2
     until_idle(captured.engine.callbacks)  # on a thread: there is no event loop
     assert sorted(map(id, called)) == sorted(map(id, captured))
+
+
+def test_threads_that_speak_first_at_once(captured):
+    """Threads that ask for the id of one stream at once are told the same, whatever moment its headers come."""
+    threads, rounds = 4, 200
+    ids, barrier = [set() for _ in range(rounds)], threading.Barrier(threads + 1)
+
+    def speaks():
+        for found in ids:
+            barrier.wait(60)
+            found.add(carried[0]().id)
+            barrier.wait(60)
+
+    def app(environ, start_response):
+        carried[:] = [carry(current_stream)]
+        barrier.wait(60)
+        start_response("200 OK", [("content-type", "text/event-stream")])
+        barrier.wait(60)
+        yield b"data: x\n\n"
+
+    carried, others = [None], [threading.Thread(target=speaks) for _ in range(threads)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in others:
+            thread.start()
+        for _ in range(rounds):
+            Gateway().run(WSGIStreamingMiddleware(app))
+        for thread in others:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert [len(found) for found in ids] == [1] * rounds
+    assert [{s.stream_id} for s in captured] == ids
+    assert sum(captured.engine.registry.started().values()) == rounds
+
+
+LOCKS = {
+    "registry": lambda engine: engine.registry.lock,
+    "callbacks": lambda engine: engine.callbacks._worker._lock,
+    "recovered": lambda _: recovered._lock,
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_callbacks_of_what_the_collector_ends(kind, lock, captured):
+    """An exchange that the garbage collector ends within a lock of ours: its callback is called by another thread."""
+    called = []
+    note = lambda _: called.append(threading.current_thread().name)  # noqa: E731 - one of two
+
+    async def noting(summary):
+        note(summary)
+
+    def app(environ, start_response):
+        current_stream().on_end(note if kind == "function" else noting)
+        start_response("200 OK", [("content-type", "text/event-stream")])
+        yield chat(0)
+        yield chat(1)
+
+    def abandons():
+        body = iter(WSGIStreamingMiddleware(app)(environ(), Gateway().start_response))
+        next(body)
+        cycle = [body]
+        cycle.append(cycle)
+        del body
+        with LOCKS[lock](captured.engine):
+            del cycle
+            gc.collect()
+
+    thread = threading.Thread(target=abandons, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "it waits for itself"
+    until_idle(captured.engine.callbacks)
+    assert called == ["otel-streaming-callbacks"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._callbacks import Callbacks, recovered
 from otel_streaming._config import Settings, read_settings
+from otel_streaming._locks import Lock
 from otel_streaming._registry import Registry
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._watchdog import Watchdog, look, record
 from otel_streaming.semconv import SCOPE
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from opentelemetry.trace import Span
@@ -79,7 +80,7 @@ class _Current:
     """Holds the engine in use, made from the environment when first asked for."""
 
     engine: Engine | None = None
-    lock = threading.RLock()  # reentrant: a host's log handler may come back here
+    lock = Lock()
 
 
 def engine() -> Engine:
@@ -105,8 +106,7 @@ def use(new: Engine | None) -> Engine | None:
 def _look() -> None:
     current = _Current.engine
     if current is not None:
-        with contextlib.suppress(Exception):  # of a host's exporter
-            record(current.registry, current.telemetry, recovered.tell)
+        record(current.registry, current.telemetry, recovered.tell)
         look(current.registry, current.telemetry)
 
 
@@ -114,7 +114,7 @@ watchdog = Watchdog(_look)
 
 
 def _after_fork() -> None:
-    _Current.lock = threading.RLock()
+    _Current.lock = Lock()
     watchdog.reset()
     recovered.reset()
     if _Current.engine is not None:

@@ -1,9 +1,10 @@
 """The state folder: one file a process, whose lock says that its owner lives.
 
 Not its process id, which another process may have by now. A lock belongs to an open file, which a forked child shares:
-the child closes its copy first thing, and never unlocks. Whoever makes a file or takes a dead one holds the folder's
-own lock: of four workers that start together one finds the dead, and the others find nothing. Nothing here waits long,
-and nothing that is not ours, to us alone, is opened for more than a look at whose it is.
+the child closes its copy first thing, and never unlocks. A file is locked before it gets its name. Whoever takes dead
+ones holds the folder's own lock: of four workers that start together one finds the dead, and the others find nothing.
+Nothing here waits, and nothing that is not ours, to us alone, is opened for more than a look at whose it is. Nor is a
+descriptor closed that has become another file's: a host may close what it did not know, and use its number again.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
-_TRIES, _PAUSE = 50, 0.02
 _MOST = 32
 """Dead files taken at one time."""
 _FORGOTTEN = 7 * 86400
 """Seconds after which what another version or another service has left is removed."""
-_NAME = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{8})\.([0-9a-f]{16})")
+_NEW = ".new"
+_NAME = re.compile(rf"([0-9a-f]{{16}})\.([0-9a-f]{{8}})\.([0-9a-f]{{16}})({re.escape(_NEW)})?")
 
 
 def place(setting: str) -> Path:
@@ -55,115 +56,152 @@ class Folder:
         Raises:
             OSError: It cannot be made, or is not ours alone.
         """
-        self._service = hashlib.sha256(service.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        name = f"otel-streaming-{os.geteuid()}"
+        self._service = _key(service)
+        self._path = base / f"otel-streaming-{os.geteuid()}"
+        self._open_ones: dict[int, os.stat_result] = {}  # all of them, at once: a fork may come at any time
         base.mkdir(0o700, parents=True, exist_ok=True)
-        parent = os.open(base, _DIRECTORY)
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=parent)
-            self._fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        finally:
-            os.close(parent)
-        self._fds = {self._fd}  # all that are open: a fork may come at any time
-        if not _ours(os.fstat(self._fd)):
-            self.close()
-            raise PermissionError(f"{base / name} is open to others")
+        with contextlib.suppress(FileExistsError):
+            self._path.mkdir(0o700)
+        with self._opened():
+            pass
 
     def close(self) -> None:
         """Close all that is open, as a forked child must: what its parent has locked stays locked."""
-        for fd in self._fds:
-            with contextlib.suppress(OSError):  # a host may have closed what it did not know
-                os.close(fd)
+        for fd in list(self._open_ones):
+            self._shut(fd)
 
     def create(self, process_id: str, size: int) -> int:
-        """Make a file of ``size`` bytes, all of them there, and lock it; returns its descriptor."""
-        with self._locked():
-            fd = self._open(self._name(process_id), os.O_CREAT | os.O_EXCL)
+        """Make a file of ``size`` bytes, all of them there, locked; returns its descriptor."""
+        name = self._name(process_id)
+        with self._opened() as folder:
+            fd = self._open(folder, name + _NEW, os.O_CREAT | os.O_EXCL)
             try:
                 fcntl.flock(fd, _AT_ONCE)
                 os.posix_fallocate(fd, 0, size)
+                os.rename(name + _NEW, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
-                self.remove(process_id)
+                self._shut(fd)
+                os.unlink(name + _NEW, dir_fd=folder)
                 raise
         return fd
 
+    def serve(self, service: str, process_id: str) -> None:
+        """Be the folder of ``service`` from now on, with the file that there is."""
+        before = self._name(process_id)
+        self._service = _key(service)
+        after = self._name(process_id)
+        if after != before:
+            with self._opened() as folder:
+                os.rename(before, after, src_dir_fd=folder, dst_dir_fd=folder)
+
     def remove(self, process_id: str) -> None:
         """Remove a file."""
-        os.unlink(self._name(process_id), dir_fd=self._fd)
+        with self._opened() as folder:
+            os.unlink(self._name(process_id), dir_fd=folder)
+
+    def discard(self, process_id: str, fd: int) -> None:
+        """Remove the file open as ``fd``; if that fails let it say nothing, and if that fails keep it locked."""
+        try:
+            self.remove(process_id)
+        except OSError:
+            if self._is_ours(fd):
+                os.ftruncate(fd, 0)
+        self.close()
 
     @contextlib.contextmanager
-    def dead(self, mine: str) -> Iterator[dict[str, int]]:
-        """Yield the files whose owners have died, but for ``mine``: descriptors by process id, locked meanwhile."""
-        with self._locked(), contextlib.ExitStack() as opened:
-            found: dict[str, int] = {}
-            for name in os.listdir(self._fd):  # noqa: PTH208 - of the folder that was looked at, whatever its name means now
-                read = _NAME.fullmatch(name)
-                if read is None or read[3] == mine or len(found) == _MOST:
-                    continue
-                foreign = read[1] != self._service or read[2] != FORMAT
-                fd = self._take(name) if not foreign or self._forgotten(name) else None
-                if fd is None:
-                    continue
-                opened.callback(self._shut, fd)
-                if foreign:
-                    os.unlink(name, dir_fd=self._fd)
-                else:
-                    found[read[3]] = fd
-            yield found
+    def dead(self, mine: str, size: int) -> Iterator[tuple[dict[str, int], list[bytes]]]:
+        """Yield the files whose owners have died, but for ``mine``, and the first bytes of all files.
 
-    def _forgotten(self, name: str) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return time.time() - os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime > _FORGOTTEN
-        return False
+        The dead as descriptors by process id, locked meanwhile, and no more of them than can be read at one time; none
+        while another process takes them.
+        """
+        found: dict[str, int] = {}
+        heads: list[bytes] = []
+        with self._opened() as folder, contextlib.ExitStack() as opened:
+            for name in os.listdir(folder) if _locked(folder) else ():  # noqa: PTH208 - of what was looked at
+                read = _NAME.fullmatch(name)
+                fd = None if read is None or read[3] == mine else self._take(folder, name)
+                if read is None or fd is None:
+                    continue
+                heads.append(os.pread(fd, size, 0))
+                if read[1] != self._service or read[2] != FORMAT or read[4]:
+                    if self._forgotten(fd) and self._is_dead(folder, name, fd):
+                        os.unlink(name, dir_fd=folder)
+                elif len(found) < _MOST and self._is_dead(folder, name, fd):
+                    found[read[3]] = fd
+                    opened.callback(self._shut, fd)
+                    continue
+                self._shut(fd)
+            yield found, heads
+
+    def _forgotten(self, fd: int) -> bool:
+        return time.time() - self._open_ones[fd].st_mtime > _FORGOTTEN
 
     def _name(self, process_id: str) -> str:
         return f"{self._service}.{FORMAT}.{process_id}"
 
-    def _take(self, name: str) -> int | None:
+    def _take(self, folder: int, name: str) -> int | None:
+        """Open a file, if it is a file of ours alone."""
         try:
-            fd = self._open(name, os.O_NONBLOCK)
+            fd = self._open(folder, name, os.O_NONBLOCK)
         except OSError:  # a link, another's, gone
             return None
-        try:
-            found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode) and _ours(found) and found.st_nlink == 1:
-                fcntl.flock(fd, _AT_ONCE)
-                if os.path.samestat(found, os.stat(name, dir_fd=self._fd, follow_symlinks=False)):
-                    return fd
-        except OSError:  # its owner lives, or it has just been removed
-            pass
+        found = self._open_ones[fd]
+        if stat.S_ISREG(found.st_mode) and _ours(found) and found.st_nlink == 1:
+            return fd
         self._shut(fd)
         return None
 
-    def _open(self, name: str, flags: int) -> int:
-        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=self._fd)
-        self._fds.add(fd)
-        return fd
-
-    def _shut(self, fd: int) -> None:
-        self._fds.discard(fd)
-        os.close(fd)
+    def _is_dead(self, folder: int, name: str, fd: int) -> bool:
+        """Take a file's lock, unless its owner lives, or it has just been removed."""
+        with contextlib.suppress(FileNotFoundError):
+            return _locked(fd) and os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False))
+        return False
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the folder's lock; another holds it for milliseconds.
+    def _opened(self) -> Iterator[int]:
+        """Open the folder itself, for no longer than it takes.
 
         Raises:
-            BlockingIOError: It was not to be had.
+            PermissionError: It is not ours alone.
         """
-        for attempt in range(_TRIES):
-            try:
-                fcntl.flock(self._fd, _AT_ONCE)
-                break
-            except BlockingIOError:
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(_PAUSE)
+        fd = os.open(self._path, _DIRECTORY | os.O_NOFOLLOW)
+        self._open_ones[fd] = os.fstat(fd)
         try:
-            yield
+            if not _ours(self._open_ones[fd]):
+                raise PermissionError(f"{self._path} is open to others")
+            yield fd
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile may have it open for a moment more
         finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._shut(fd)
+
+    def _open(self, folder: int, name: str, flags: int) -> int:
+        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=folder)
+        self._open_ones[fd] = os.fstat(fd)
+        return fd
+
+    def _is_ours(self, fd: int) -> bool:
+        with contextlib.suppress(OSError, KeyError):
+            return os.path.samestat(os.fstat(fd), self._open_ones[fd])
+        return False
+
+    def _shut(self, fd: int) -> None:
+        if self._is_ours(fd):
+            os.close(fd)
+        self._open_ones.pop(fd, None)
+
+
+def _key(service: str) -> str:
+    return hashlib.sha256(service.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _locked(fd: int) -> bool:
+    """Lock a file, or a folder, unless another process has."""
+    try:
+        fcntl.flock(fd, _AT_ONCE)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _ours(found: os.stat_result) -> bool:

@@ -58,27 +58,29 @@ class Recorder(Journal):
         self._folder, self._looks = None, 0
         self._begin_anew()
 
-    def look(self) -> list[tuple[str, list[Dead]]]:
-        """Write what has happened since, adopt what died; returns the dead processes' ids and streams."""
+    def look(self, *, adopt: bool = True) -> list[tuple[str, list[Dead]]]:
+        """Write what has happened since, ``adopt`` what died; returns the dead processes' ids and streams."""
+        reports: list[tuple[str, list[Dead]]] = []
         try:
-            if self._fd < 0:
+            if self._folder is None:
                 self._create()
+            elif self.on:
+                self._check()
+                self._folder.serve(self._service(), self._registry.process_id)  # its name may come in a startup
             if self.on:
                 self._gather()
                 self._note_progress()
-                self._looks += 1
-                return self._adopt() if self._looks % _ADOPT_EVERY == 1 else []
-        except BlockingIOError:  # the folder is in use, and will not be for long
-            return []
+                self._looks += adopt
+                if adopt and self._looks % _ADOPT_EVERY == 1:
+                    self._adopt(reports)
         except Exception as error:  # noqa: BLE001 - there may be no home; whatever it is, it would come again
-            self._trouble = str(error) or repr(error)
+            self._trouble = self._trouble or str(error) or repr(error)
         if self._trouble:
             self._give_up()
-        return []
+        return reports
 
     def _create(self) -> None:
-        if self._folder is None:
-            self._folder = Folder(place(self._setting), self._service())
+        self._folder = Folder(place(self._setting), self._service())
         self._start(self._folder.create(self._registry.process_id, SLOTS * SIZE))
         self._gather()
         watch_of = self._registry.watch_of()
@@ -101,27 +103,28 @@ class Recorder(Journal):
                 where.seen = seen
                 self._write_progress(_progress(stream, where.started_ns, now), where)
 
-    def _adopt(self) -> list[tuple[str, list[Dead]]]:
+    def _adopt(self, reports: list[tuple[str, list[Dead]]]) -> None:
         """Take over what dead processes left. Each counts once, wherever the taking may be cut short.
 
         A process killed after it had adopted one, and before that one's file was gone, names it in its header.
         """
         if self._folder is None:
-            return []
-        reports = []
-        with self._folder.dead(self._registry.process_id) as files:
-            headers = [decode(os.pread(fd, PROGRESS_AT, 0)) for fd in files.values()]
-            counted = {f"{header.adopted:016x}" for header in headers if isinstance(header, Header)}
-            for process_id, fd in files.items():
-                found = None if process_id in counted else self._read(fd)
-                if found is None:  # of another making, or counted
+            return
+        with self._folder.dead(self._registry.process_id, PROGRESS_AT) as (files, heads):
+            headers = [header for header in map(decode, heads) if isinstance(header, Header)]
+            counted = {f"{header.adopted:016x}" for header in headers if header.adopted}
+            for process_id in counted:  # first: who names it may be adopted now, and it may not
+                with contextlib.suppress(FileNotFoundError):
+                    self._folder.remove(process_id)
+            for process_id in files.keys() - counted:
+                found = self._read(files[process_id])
+                if found is None:  # of another making
                     self._folder.remove(process_id)
                 elif self._inherit(process_id, found.counts):
                     self._folder.remove(process_id)
                     self._registry.adopt(found.counts)
                     if found.streams or any(found.counts.values()):
                         reports.append((process_id, found.streams))
-        return reports
 
     def _read(self, fd: int) -> Found | None:
         """Return what a file says, under no more routes than are told apart; None if it is none of ours."""
@@ -150,11 +153,10 @@ class Recorder(Journal):
         _log.log(level, "the crash recorder is off: %s", self._trouble)
         with self._rows_lock, self._registry.lock:  # nobody writes
             self._registry.recorder = None
-            self._fd = -1
+            fd, self._fd = self._fd, -1
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                self._folder.remove(self._registry.process_id)
-            self._folder.close()
+                self._folder.discard(self._registry.process_id, fd)
 
 
 def _progress(stream: Stream, started_ns: int, now: float) -> Progress:

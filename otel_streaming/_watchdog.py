@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from otel_streaming._locks import Lock
 from otel_streaming._stream import Life
 from otel_streaming.semconv import State
 
@@ -35,7 +36,7 @@ class Watchdog:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: threads stay with the parent."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._started = False
 
     def start(self) -> None:
@@ -58,9 +59,11 @@ class Watchdog:
 def record(registry: Registry, telemetry: Telemetry, tell: Callable[[Iterable[StreamSummary]], None]) -> None:
     """Keep the crash recorder's file, and report those who died."""
     if registry.recorder is not None:
-        for process_id, dead in registry.recorder.look():
-            tell(stream.summary for stream in dead)
-            telemetry.died(process_id, dead)
+        adopt = telemetry.ready() or bool(registry.started())  # before, nobody would hear of it
+        for process_id, dead in registry.recorder.look(adopt=adopt):
+            with contextlib.suppress(Exception):  # of a host's exporter
+                tell(stream.summary for stream in dead)
+                telemetry.died(process_id, dead)
 
 
 def look(registry: Registry, telemetry: Telemetry) -> None:

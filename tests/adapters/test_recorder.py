@@ -1,25 +1,24 @@
 """The crash recorder, with real processes that are killed, real files and real locks: what is left counts once."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from opentelemetry import trace
 
-from otel_streaming._folder import Folder
 from otel_streaming._journal import SLOTS
 from otel_streaming._recorder import Recorder
 from otel_streaming._registry import Registry
 from otel_streaming._shape import Ended, Shape
-from otel_streaming._slots import SIZE
+from otel_streaming._slots import PROGRESS_AT, SIZE
 from otel_streaming._stream import Stream
 from otel_streaming.semconv import Kind, Outcome, Protocol, Reason, Result, Role
 
@@ -575,6 +574,48 @@ def test_slow_writes_are_the_last_ones(slowness, tmp_path, caplog, monkeypatch):
     assert counts(registry) == {SHAPE: 2, OK: 2}
 
 
+@contextlib.contextmanager
+def computing(threads):
+    """Threads that compute until the block ends, and keep the interpreter for as long as it lets them."""
+    over = threading.Event()
+
+    def compute():
+        while not over.is_set():
+            sum(range(200))
+
+    others = [threading.Thread(target=compute) for _ in range(threads)]
+    for other in others:
+        other.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for other in others:
+            other.join()
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_a_thread_that_waits_for_its_turn_is_no_slow_disk(threads, tmp_path):
+    """Beside threads that compute writes take their time, and go on."""
+    registry, recorder = recording(tmp_path)
+    recorder.look()
+    until = time.monotonic() + 4
+    with computing(threads):
+        while time.monotonic() < until and recorder.on:
+            finish(registry, begin(registry))
+    assert (recorder._trouble, recorder.on) == ("", True)
+
+
+def test_a_disk_that_hangs_while_others_compute(tmp_path, monkeypatch):
+    """A write that takes more than a second is the last one, whatever else went on."""
+    registry, recorder = recording(tmp_path)
+    recorder.look()
+    monkeypatch.setattr(os, "pwrite", lambda *_: time.sleep(1.1) or PROGRESS_AT)
+    with computing(2):
+        begin(registry)
+    assert not recorder.on
+
+
 def test_more_streams_than_there_is_room_for(tmp_path, monkeypatch):
     """Streams beyond the room are counted as ever, and recorded once they have ended."""
     monkeypatch.setattr("otel_streaming._journal.STREAMS", 2)
@@ -628,21 +669,6 @@ def test_two_writes_a_stream(tmp_path, monkeypatch):
     finish(registry, stream)
     assert len(written) == 2
     assert max(written) <= SIZE
-
-
-def test_the_folders_lock_is_not_waited_for(tmp_path):
-    """While another holds the folder for long, nothing is recorded and nothing waits for long; then it is."""
-    holder = Folder(tmp_path, SERVICE)
-    fcntl.flock(holder._fd, fcntl.LOCK_EX)
-    registry, recorder = recording(tmp_path)
-    stream = begin(registry)
-    assert recorder.look() == []
-    assert files(tmp_path) == []
-    fcntl.flock(holder._fd, fcntl.LOCK_UN)
-    recorder.look()
-    assert len(files(tmp_path)) == 1
-    finish(registry, stream)
-    holder.close()
 
 
 def test_a_name_that_comes_later(tmp_path):

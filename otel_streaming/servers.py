@@ -42,7 +42,7 @@ def _flushes_at_its_end(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def serving(*args: Any, **kwargs: Any) -> Any:
-        engine()  # looks for those who died before
+        engine().recording()  # looks for those who died before
         try:
             return original(*args, **kwargs)
         finally:

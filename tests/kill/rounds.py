@@ -43,7 +43,6 @@ class Tally:
     died_reported: int = 0
     reported_twice: int = 0
     under_way: tuple[int, int] = (0, 0)  # what collections under way at a kill handed out: started, ended
-    unknown: int = 0  # kills of which that is not known
     off: int = 0  # processes whose recorder gave up
 
     @property
@@ -52,7 +51,7 @@ class Tally:
 
     def wrong(self):
         """Return what should not be."""
-        lost_started, lost_ended = (10**9, 10**9) if self.unknown else self.under_way
+        lost_started, lost_ended = self.under_way
         open_at_kills = self.begun - self.ending
         claims = {
             "a begin is counted twice": self.started_counted <= self.asked,
@@ -141,9 +140,8 @@ def _kill(pid, truth, tally):
         tally.kills += 1
     while not _is_dead(pid):
         time.sleep(0.001)
-    word, *handed = (truth / "marks" / str(pid)).read_text().split() or ["idle"]
-    tally.unknown += word == "collecting"
-    if word == "exporting":
+    _, *handed = (truth / "marks" / str(pid)).read_text().split() or ["idle"]
+    if handed:
         tally.under_way = tuple(lost + int(more) for lost, more in zip(tally.under_way, handed, strict=True))
 
 

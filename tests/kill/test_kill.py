@@ -25,6 +25,7 @@ SERVERS = {
     "gunicorn's own workers": "gunicorn held:app -k asgi -w 2 -b 127.0.0.1:{port}",
     "preloaded": "gunicorn held:app --preload -k uvicorn_worker.UvicornWorker -w 2 -b 127.0.0.1:{port}",
     "threads": "gunicorn held:wsgi -k gthread --threads 6 -w 2 -b 127.0.0.1:{port}",
+    "threads, preloaded": "gunicorn preloaded:wsgi --preload -k gthread --threads 6 -w 2 -b 127.0.0.1:{port}",
     "granian": "granian --interface asgi held:app --workers 2 --port {port} --respawn-failed-workers",
     "hypercorn": "hypercorn held:app --workers 2 --bind 127.0.0.1:{port}",
 }
@@ -169,6 +170,18 @@ def test_a_sibling_reports_the_killed(tmp_path):
             serving("second", alone, tmp_path, sink) as (second, _),
         ):
             asyncio.run(main(first, second, port))
+    finally:
+        sink.close()
+
+
+def test_workers_whose_master_has_begun(tmp_path):
+    """Forked from a master that has an engine and a watchdog, each has its own, and a file before any request."""
+    name, sink = "threads, preloaded", Sink()
+    try:
+        with serving(name, SERVERS[name], tmp_path, sink) as (process, _):
+            process.wait_until(lambda: len(list(tmp_path.glob("state/*/*[!w]"))) == 3, "three files")
+            assert len(children(process.pid)) == 2
+            assert _recording(process.pid)
     finally:
         sink.close()
 

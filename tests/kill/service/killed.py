@@ -1,7 +1,7 @@
 """A service that writes down, beside us and before a kill can come between, what its streams did.
 
-``TRUTH`` is a folder. Its file ``events`` has a line for each step of a stream, ``marks/PID`` says whether a collection
-is under way in that process, and how much it hands out.
+``TRUTH`` is a folder. Its file ``events`` has a line for each step of a stream, ``marks/PID`` says how much, of streams
+started and ended, a collection that is under way in that process hands out at most.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_streaming import StreamingMiddleware
+from otel_streaming._engine import engine
+from otel_streaming._shape import Ended
 
 TRUTH = os.environ["TRUTH"]
 EVENTS = os.open(f"{TRUTH}/events", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -39,29 +41,37 @@ def totals(data):
 
 
 class Exporter(OTLPMetricExporter):
-    sent = (0, 0)
+    sent = [0, 0]  # noqa: RUF012 - there is one
 
     def export(self, metrics_data, *args, **kwargs):
-        now = totals(metrics_data)
-        mark("exporting {} {}".format(*(new - old for new, old in zip(now, self.sent, strict=True))))
         result = super().export(metrics_data, *args, **kwargs)
         if result is MetricExportResult.SUCCESS:
-            self.sent = now
+            Exporter.sent = totals(metrics_data)
         return result
 
 
 class Reader(PeriodicExportingMetricReader):
     def collect(self, *args, **kwargs):
-        mark("collecting")
         super().collect(*args, **kwargs)
         mark("idle")
 
 
+def handed(counts):
+    """Mark what a collection is about to get, before it is noted in the recorder's file."""
+    for series in counts:
+        handing[isinstance(series, Ended)] = sum(counts.values())
+    mark("exporting {} {}".format(*(max(0, new - old) for new, old in zip(handing, Exporter.sent, strict=True))))
+    note(counts)
+
+
+handing = [0, 0]
 mark("idle")
 metrics.set_meter_provider(MeterProvider([Reader(Exporter(), export_interval_millis=500)]))
 provider = TracerProvider()
 provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=200))
 trace.set_tracer_provider(provider)
+registry = engine().registry
+note, registry.handed = registry.handed, handed
 
 
 def event(step, scope):

@@ -125,7 +125,7 @@ def test_a_killed_process_is_reported_by_the_next_one(tmp_path):
     assert [path.name.rpartition(".")[2] for path in files(tmp_path)] == [registry.process_id]
     assert process_id != registry.process_id
     assert heir(tmp_path)[1] == []
-    assert registry.learned == {"/r": Protocol.SSE}
+    assert registry.learned[Role.SERVER] == {"/r": Protocol.SSE}
 
 
 def test_gathered_or_not_all_counts_once(tmp_path):

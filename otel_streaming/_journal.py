@@ -211,6 +211,8 @@ class Journal:
             began, computed = time.monotonic(), time.process_time()
             self._write(what, slot * SIZE)
             took = time.monotonic() - began
+            if took <= SLOW:
+                return
             idle = took if took > _FAR_TOO_SLOW else took - 4 * (time.process_time() - computed)
             if idle <= SLOW:
                 return

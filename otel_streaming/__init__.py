@@ -4,7 +4,6 @@ from otel_streaming._handle import StreamHandle, carry, current_stream, on_recov
 from otel_streaming._verdict import StreamSummary
 from otel_streaming._version import __version__
 from otel_streaming.asgi import StreamingMiddleware
-from otel_streaming.iterables import observe
 from otel_streaming.wsgi import WSGIStreamingMiddleware
 
 __all__ = [
@@ -15,6 +14,5 @@ __all__ = [
     "__version__",
     "carry",
     "current_stream",
-    "observe",
     "on_recovered",
 ]

@@ -5,17 +5,13 @@ The asynchronous one is the same but for its awaits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from otel_streaming._call import Reading
 
-T = TypeVar("T")
 
-
-class Watched:
+class _Watched:
     """A source and the watch over it; whatever else the source has is had through this."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
@@ -34,26 +30,24 @@ class Watched:
             watch.dropped()
 
 
-class WatchedIterator(Watched, Generic[T]):
+class WatchedIterator(_Watched):
     """An iterable, watched."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)
         self._next: Any = getattr(source, "__next__", None)
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> Any:
         """Begin to read."""
         self._next = iter(self._source).__next__
         return self
 
-    def __next__(self) -> T:
+    def __next__(self) -> Any:
         """Read on."""
-        if self._next is None:
-            self.__iter__()
         watch = self._watch
         watch.wants()
         try:
-            item: T = self._next()
+            item = self._next()
         except StopIteration:
             watch.finished()
             raise
@@ -69,26 +63,24 @@ class WatchedIterator(Watched, Generic[T]):
         self._source.close()
 
 
-class WatchedAsyncIterator(Watched, Generic[T]):
+class WatchedAsyncIterator(_Watched):
     """An asynchronous iterable, watched."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)
         self._next: Any = getattr(source, "__anext__", None)
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> Any:
         """Begin to read."""
         self._next = self._source.__aiter__().__anext__
         return self
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> Any:
         """Read on."""
-        if self._next is None:
-            self.__aiter__()
         watch = self._watch
         watch.wants()
         try:
-            item: T = await self._next()
+            item = await self._next()
         except StopAsyncIteration:
             watch.finished()
             raise

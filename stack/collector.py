@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from typing_extensions import Self
-
 CONFIGURATION = Path(__file__).resolve().parent.parent / "collector"
 
 

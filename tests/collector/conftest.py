@@ -1,57 +1,63 @@
-"""A service as the collector sees it: nothing but OTLP."""
+"""The collectors that several files of tests share."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+import yaml
+from senders import QUICK, Service
 
-from otel_streaming import semconv
-
-
-class Process:
-    """One process of a service; what it sends is on the wire when the ``with`` block ends."""
-
-    def __init__(self, stack, service, instance="1"):
-        self.resource = Resource(
-            {
-                semconv.SERVICE_NAME: service,
-                semconv.SERVICE_NAMESPACE: "tests",
-                semconv.ENVIRONMENT: "ci",
-                "service.instance.id": instance,
-                "host.name": f"host-{instance}",
-            }
-        )
-        self.provider = TracerProvider(resource=self.resource, shutdown_on_exit=False)
-        # Small batches, so that two processes really alternate in the collector.
-        exporter = OTLPSpanExporter(endpoint=f"{stack.otlp_endpoint}/v1/traces")
-        self.provider.add_span_processor(
-            BatchSpanProcessor(exporter, max_queue_size=100_000, schedule_delay_millis=50, max_export_batch_size=100)
-        )
-
-    def stream(self, attributes, seconds=1.0, scope=semconv.SCOPE, context=None):
-        """Send the span of one stream and return it."""
-        end = time.time_ns()
-        tracer = self.provider.get_tracer(scope)
-        span = tracer.start_span(
-            "stream GET /chat",
-            context=context,
-            attributes=attributes,
-            start_time=end - int(seconds * 1_000_000_000),
-        )
-        span.end(end)
-        return span
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.provider.shutdown()
+from stack import Collector, Process, Prometheus, find_or_build, free_ports, recorded
+from stack.collector import CONFIGURATION
 
 
 @pytest.fixture(scope="session")
 def process(stack):
-    """Make a `Process` of the service named."""
-    return lambda service, instance="1": Process(stack, service, instance)
+    """Make a `Service` of the name, which sends to the stack's collector."""
+    return lambda service, instance="1": Service(stack.otlp_endpoint, service, instance)
+
+
+@pytest.fixture(scope="session")
+def pulled(tmp_path_factory):
+    """A collector that samples, reads GenAI spans and is scraped, by a Prometheus that also takes remote write."""
+    folder = tmp_path_factory.mktemp("pulled")
+    scraped, port = free_ports(2)
+    settings = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
+    settings["global"] = {"scrape_interval": "1s"}
+    targets = [{"targets": [f"127.0.0.1:{scraped}"]}]
+    settings["scrape_configs"] = [{"job_name": "streams", "honor_labels": True, "static_configs": targets}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    configs = ["config.yaml", *(f"overlays/{name}.yaml" for name in ("tail-sampling", "genai", "scrape")), QUICK[0]]
+    kept = "yaml:exporters::file/kept"
+    configs += [f"{kept}::path: {folder / 'kept.jsonl'}", f"{kept}::flush_interval: 100ms"]
+    env = {
+        "SCRAPE_ENDPOINT": f"127.0.0.1:{scraped}",
+        "SCRAPE_INTERVAL": "2s",
+        "GENAI_WAIT": "1s",
+        "LONGEST_STREAM": "60s",
+        "AFTER_ROOT": "1s",
+        "SAMPLE_PERCENT": "10",
+        "TRACES_EXPORTER": "file/kept",
+    }
+    collector = Collector(folder, configs, env)
+    prometheus = Process(
+        "prometheus",
+        [
+            find_or_build("prometheus"),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
+        ],
+        folder / "prometheus.log",
+    )
+    both = SimpleNamespace(
+        otlp_endpoint=collector.otlp_endpoint,
+        metrics=f"http://127.0.0.1:{scraped}/metrics",
+        wait_until=collector.wait_until,
+        prometheus=Prometheus(f"http://127.0.0.1:{port}"),
+        kept=lambda: list(recorded.read(folder / "kept.jsonl", "Spans", "spans")),
+    )
+    with prometheus, collector:
+        prometheus.wait_until(lambda: both.prometheus.value("up") == 1, "the first scrape")
+        yield both

@@ -4,6 +4,7 @@ from otel_streaming._handle import StreamHandle, carry, current_stream, on_recov
 from otel_streaming._verdict import StreamSummary
 from otel_streaming._version import __version__
 from otel_streaming.asgi import StreamingMiddleware
+from otel_streaming.iterables import observe
 from otel_streaming.wsgi import WSGIStreamingMiddleware
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "__version__",
     "carry",
     "current_stream",
+    "observe",
     "on_recovered",
 ]

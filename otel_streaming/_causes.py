@@ -6,9 +6,12 @@ imported to recognise its errors.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming.semconv import Origin, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Cause(NamedTuple):
@@ -51,6 +54,9 @@ _BY_NAME = {
     "urllib3.IncompleteRead": _LOST,
     "urllib3.ReadTimeoutError": _IDLE,
     "requests.ChunkedEncodingError": _LOST,
+    **dict.fromkeys(("anthropic.APIError", "openai.APIError", "grpc.RpcError"), _UPSTREAM),
+    "grpc.UNAVAILABLE": _LOST,
+    "grpc.DEADLINE_EXCEEDED": Cause(Reason.DEADLINE_EXCEEDED, Origin.UPSTREAM),
     "gunicorn.HTTP2ConnectionError": _GONE,  # out of `send`, and no OSError, against ASGI HTTP spec 2.4
     "gunicorn.ClientDisconnected": _GONE,
     "asyncio.CancelledError": _CANCELLED,
@@ -80,6 +86,7 @@ _OF_A_READER = {
         ("asyncio.CancelledError", "trio.Cancelled", "builtins.GeneratorExit", "builtins.KeyboardInterrupt"), _STOPPED
     ),
     "builtins.SystemExit": _STOPPED,
+    "grpc.CANCELLED": _STOPPED,
     "builtins.TimeoutError": _IDLE,  # of a socket, or of a library that waits for one
     "asyncio.TimeoutError": _IDLE,
     "builtins.OSError": _LOST,  # TLS errors are of its kind
@@ -92,8 +99,8 @@ _OF_A_READER = {
 
 def cause_of_reading(exception: BaseException) -> Cause:
     """Return what an exception says that reading a response raised; of any other its origin is the upstream."""
-    for cls in type(exception).__mro__:
-        cause = _OF_A_READER.get(_name(cls)) or _BY_NAME.get(_name(cls))
+    for name in _names(exception):
+        cause = _OF_A_READER.get(name) or _BY_NAME.get(name)
         if cause is not None:
             return cause
     return _UPSTREAM
@@ -128,12 +135,26 @@ A ``send`` that raised has been seen as it did, before this.
 """
 
 
-def _cause(exception: BaseException) -> Cause:
+_DEPTH = 3
+
+
+def _cause(exception: BaseException, depth: int = 0) -> Cause:
+    found = next((_BY_NAME[name] for name in _names(exception) if name in _BY_NAME), _PRODUCER)
+    beneath = exception.__cause__
+    if found.reason is Reason.PRODUCER_ERROR and beneath is not None and depth < _DEPTH:
+        cause = _cause(beneath, depth + 1)  # SDKs raise their own from their client library's, which says more
+        found = cause if cause.origin is Origin.UPSTREAM else found
+    return found
+
+
+def _names(exception: BaseException) -> Iterator[str]:
+    """Yield what it is known by, the nearest first: its classes, and gRPC's status before the one class of all."""
     for cls in type(exception).__mro__:
-        cause = _BY_NAME.get(_name(cls))
-        if cause is not None:
-            return cause
-    return _PRODUCER
+        name = _name(cls)
+        if name == "grpc.RpcError":
+            status = getattr(exception, "code", str)()
+            yield f"grpc.{getattr(status, 'name', '')}"
+        yield name
 
 
 def _name(cls: type) -> str:
@@ -145,6 +166,6 @@ def _members(exception: BaseException, depth: int = 0) -> list[BaseException]:
     if disguised is not None and _name(type(exception)) == _DISGUISE:
         return [disguised]
     inner = getattr(exception, "exceptions", None)
-    if not isinstance(inner, tuple) or depth > 3:
+    if not isinstance(inner, tuple) or depth > _DEPTH:
         return [exception]
     return [leaf for member in inner[:4] for leaf in _members(member, depth + 1)]

@@ -5,13 +5,17 @@ The asynchronous one is the same but for its awaits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from otel_streaming._call import Reading
 
+T = TypeVar("T")
 
-class _Watched:
+
+class Watched:
     """A source and the watch over it; whatever else the source has is had through this."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
@@ -30,24 +34,26 @@ class _Watched:
             watch.dropped()
 
 
-class WatchedIterator(_Watched):
+class WatchedIterator(Watched, Generic[T]):
     """An iterable, watched."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)
         self._next: Any = getattr(source, "__next__", None)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Self:
         """Begin to read."""
         self._next = iter(self._source).__next__
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         """Read on."""
+        if self._next is None:
+            self.__iter__()
         watch = self._watch
         watch.wants()
         try:
-            item = self._next()
+            item: T = self._next()
         except StopIteration:
             watch.finished()
             raise
@@ -63,24 +69,26 @@ class WatchedIterator(_Watched):
         self._source.close()
 
 
-class WatchedAsyncIterator(_Watched):
+class WatchedAsyncIterator(Watched, Generic[T]):
     """An asynchronous iterable, watched."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)
         self._next: Any = getattr(source, "__anext__", None)
 
-    def __aiter__(self) -> Any:
+    def __aiter__(self) -> Self:
         """Begin to read."""
         self._next = self._source.__aiter__().__anext__
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T:
         """Read on."""
+        if self._next is None:
+            self.__aiter__()
         watch = self._watch
         watch.wants()
         try:
-            item = await self._next()
+            item: T = await self._next()
         except StopAsyncIteration:
             watch.finished()
             raise

@@ -26,7 +26,7 @@ from otel_streaming._dialects import (
 )
 from otel_streaming._frames import FRAMES, Framed
 from otel_streaming._tail import HEAD, Tail, clip
-from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, Retry, State
+from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, Retry, State, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,8 @@ _COMPLETE = {Life.FINISHED, Life.CLOSED}
 _OVER = {*_COMPLETE, Life.GONE, Life.BROKEN}
 
 _SHORTEST = GAP_BOUNDS[0]
+_UNREAD = b"\0"
+"""Stands for a message of which only the size is known."""
 _KEPT_STALLS = 14
 """Stalls kept for span events (two events each): the first two and the last ones."""
 
@@ -130,7 +132,7 @@ class Stream:
         "keepalives", "size", "first_chunk_size", "gap_max", "gap_counts", "backpressure", "recent",
         "stalls", "stall_count", "stall_duration", "abandoned_chunks", "abandoned_size",
         # why
-        "cause", "close_code", "notes", "endless", "_rule", "_tail", "_ending",
+        "cause", "close_code", "notes", "marker", "endless", "_rule", "_tail", "_ending",
         # for the path of a chunk
         "_alive", "_odd", "_comment", "_notable", "_end_gap",
     )
@@ -193,6 +195,7 @@ class Stream:
         self.cause: Cause | None = None
         self.close_code: int | None = None
         self.notes: Notes | None = None
+        self.marker: Terminal | None = None  # MISSING or SEEN, where whoever reads it looks for one
         self._ending: Ending | None = None
 
     @property
@@ -202,22 +205,27 @@ class Stream:
 
     # -- what happens, in the order of a life ---------------------------------------------------------------
 
-    def headers(self, now: float, status: int) -> None:
-        """Record that the response headers have been sent."""
+    def headers(self, now: float, status: int | None) -> None:
+        """Record that the response headers have been sent, or whatever else begins it."""
         self._move(Signal.HEADERS)
         self.status = status
         if self.headers_at is None:
             self.headers_at = self.progress_at = self.idle_since = now
 
-    def chunk(self, now: float, body: bytes) -> bool:
+    def chunk(self, now: float, body: bytes | int) -> bool:
         """A message of the body is about to be sent; returns whether it is progress (else a keep-alive).
 
-        When the send of progress has returned, ``idle_since`` is to be set to the time. ``body`` is not empty.
+        When the send of progress has returned, ``idle_since`` is to be set to the time. ``body`` is not empty; it is
+        the size alone where there is nothing to read in it.
         """
-        size = len(body)
-        if type(body) is not bytes:  # ASGI servers take whatever has a buffer, and it may change afterwards
+        if type(body) is bytes:
+            size = len(body)
+        elif isinstance(body, int):
+            size, body = body, _UNREAD
+        else:  # ASGI servers take whatever has a buffer, and it may change afterwards
+            size = len(body)
             body = bytes(body) if isinstance(self._tail, Framed) else clip(body)
-        if (self._odd or body[0] in self._alive) and self._set_aside(now, body):
+        if (self._odd or body[0] in self._alive) and self._set_aside(now, body, size):
             return False
         self.size += size
         idle_since = self.idle_since
@@ -285,6 +293,8 @@ class Stream:
 
     def marker_due(self) -> bool:
         """Tell whether a terminal marker has to come."""
+        if self.marker is Terminal.MISSING:
+            return True
         rule = self.rule()
         if rule is None or rule.optional or (self._tail is not None and self._tail.lost):
             return False
@@ -300,6 +310,8 @@ class Stream:
     @property
     def declared(self) -> Reason | None:
         """Return what the application has said of its end."""
+        if self.marker is Terminal.SEEN:
+            return Reason.COMPLETED
         return None if self.notes is None else self.notes.reason
 
     def _read(self) -> Ending:
@@ -334,15 +346,15 @@ class Stream:
                 gap = now - self.idle_since
                 self.gap_counts[bisect_left(GAP_BOUNDS, gap)] += 1
                 self._end_gap = 1
-                self._note_gap(now, gap, 0)
+                self._note_gap(now, gap, None)
             self._ending = self._read()  # nothing that follows is read; the watchdog may ask from now on
             self.ended_at = now
             self._odd = True
         return life
 
-    def _note_gap(self, now: float, gap: float, size: int) -> None:
-        """Take a gap that is the first, the longest, or a stall."""
-        if self.first_chunk_at is None and size:
+    def _note_gap(self, now: float, gap: float, size: int | None) -> None:
+        """Take a gap that is the first, the longest, or a stall; no size: it is the one before the end."""
+        if self.first_chunk_at is None and size is not None:
             self._move(Signal.PROGRESS)
             self.first_chunk_at = now
             self.first_chunk_size = size
@@ -355,12 +367,12 @@ class Stream:
             if len(self.stalls) > _KEPT_STALLS:
                 del self.stalls[2]
 
-    def _set_aside(self, now: float, body: bytes) -> bool:
+    def _set_aside(self, now: float, body: bytes, size: int) -> bool:
         """Take a message that is no progress: after the end, or keep-alives only. Returns whether it was one."""
         if self.ended_at is not None:
             if self.life is Life.GONE:
                 self.abandoned_chunks += 1
-                self.abandoned_size += len(body)
+                self.abandoned_size += size
             return True
         text = b":" + body if self._comment else body
         between = self._comment or self._tail is None or self._tail.at_event_start()
@@ -371,10 +383,10 @@ class Stream:
         self._comment = keepalive and last_line.startswith(b":")
         self._odd = self._comment or self.recent is not None
         if keepalive:
-            self.size += len(body)
+            self.size += size
             self.keepalives += 1
         elif self.recent is not None:
-            self.recent.append((now, len(body), now - self.idle_since))
+            self.recent.append((now, size, now - self.idle_since))
         return keepalive
 
 

@@ -523,7 +523,7 @@ def _incoming(carrier: Carrier) -> SpanContext:
 def _events(s: StreamSummary) -> Sequence[Event]:
     """Return the span's events in their order: the first four, the last twenty-eight, and the chunks asked for."""
     points: list[Event] = []
-    if s.headers_at is not None:
+    if s.headers_at is not None and s.status is not None:
         points.append((s.headers_at, sc.Event.HEADERS.value, {}))
     if s.first_chunk_at is not None:
         points.append((s.first_chunk_at, sc.Event.FIRST_CHUNK.value, {sc.CHUNK_SIZE: s.first_chunk_size}))

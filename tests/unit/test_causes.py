@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import ssl
+from types import SimpleNamespace
 
 import anyio
 import httpcore
@@ -90,6 +91,51 @@ def test_subclasses_are_known_by_their_bases():
 def test_a_reader_who_left(exception):
     """What a server's `send` raises when nobody reads any more is no error of the producer."""
     assert cause_of(exception).reason is Reason.CLIENT_DISCONNECT
+
+
+def raised_from(exception, *beneath):
+    """Return the first of the exceptions as it is when each was raised from the next one."""
+    if beneath:
+        exception.__cause__ = raised_from(*beneath)
+    return exception
+
+
+api_error = named("openai._exceptions.APIError")
+
+
+@pytest.mark.parametrize(
+    ("exception", "cause"),
+    [
+        (raised_from(api_error(), httpx.ReadError("reset")), ("connection_lost", "upstream")),
+        (raised_from(ValueError(), api_error(), httpx.ReadTimeout("")), ("idle_timeout", "upstream")),
+        (raised_from(ValueError(), httpx.ConnectError("")), ("producer_error", "upstream")),
+        (api_error(), ("producer_error", "upstream")),
+        (raised_from(ValueError(), KeyError()), ("producer_error", "server")),
+        (raised_from(ValueError(), asyncio.CancelledError()), ("producer_error", "server")),
+        (raised_from(TimeoutError(), httpx.ReadError("reset")), ("deadline_exceeded", "server")),
+        (raised_from(*[ValueError() for _ in range(9)], httpx.ReadError("reset")), ("producer_error", "server")),
+    ],
+    ids=repr,
+)
+def test_what_an_exception_was_raised_from(exception, cause):
+    """An error of an SDK's own says what its client library's did; nothing but an upstream is found so."""
+    assert cause_of(exception) == cause
+
+
+def of_grpc(status):
+    """Return an error of gRPC's, as its call raises it."""
+    error = named("grpc._channel._MultiThreadedRendezvous", named("grpc.RpcError"))()
+    error.code = lambda: SimpleNamespace(name=status)
+    return error
+
+
+def test_errors_of_grpc():
+    """One class for all: its status says which, and a call that was cancelled is a reader that has stopped."""
+    assert cause_of(of_grpc("UNAVAILABLE")) == (Reason.CONNECTION_LOST, Origin.UPSTREAM)
+    assert cause_of(of_grpc("DEADLINE_EXCEEDED")) == (Reason.DEADLINE_EXCEEDED, Origin.UPSTREAM)
+    assert cause_of(of_grpc("CANCELLED")) == (Reason.PRODUCER_ERROR, Origin.UPSTREAM)
+    assert cause_of_reading(of_grpc("CANCELLED")) == (Reason.CONSUMER_STOPPED, Origin.CLIENT)
+    assert cause_of(named("grpc.RpcError")()) == (Reason.PRODUCER_ERROR, Origin.UPSTREAM)
 
 
 def test_the_nearest_class_counts():

@@ -49,6 +49,42 @@ def test_the_table_is_total():
     assert set(TRANSITIONS) == set(itertools.product(Life, Signal))
 
 
+def test_a_message_of_which_only_the_size_is_known():
+    """Counts like any other, even with no size at all."""
+    for size in (0, 7):
+        stream = Stream(Shape(Role.TASK, Kind.BOUNDED, Protocol.ITERABLE, None), "", 0.0, recent=2)
+        stream.headers(0.0, None)
+        assert stream.chunk(1.0, size)
+        stream.idle_since = 1.0
+        stream.eof(2.0)
+        summary = end(stream, 2.0)
+        assert (summary.chunks, summary.size, summary.first_chunk_size) == (1, size, size)
+        assert (summary.first_chunk_at, summary.recent_chunks) == (1.0, ((1.0, size, 1.0),))
+        assert (summary.phase, summary.reason) == (Phase.MID_STREAM, Reason.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("marker", "stop", "expected"),
+    [
+        (Terminal.SEEN, Stream.eof, (Reason.COMPLETED, Terminal.SEEN)),
+        (Terminal.SEEN, Stream.left, (Reason.COMPLETED, Terminal.SEEN)),
+        (Terminal.MISSING, Stream.eof, (Reason.MISSING_TERMINAL, Terminal.MISSING)),
+        (Terminal.MISSING, Stream.left, (Reason.CLIENT_DISCONNECT, Terminal.MISSING)),
+        (None, Stream.eof, (Reason.COMPLETED, Terminal.NOT_CHECKED)),
+    ],
+)
+def test_a_marker_that_the_reader_looks_for(marker, stop, expected):
+    """Once seen it completes, until then it is due."""
+    stream = Stream(Shape(Role.TASK, Kind.BOUNDED, Protocol.ITERABLE, None), "", 0.0)
+    stream.headers(0.0, None)
+    stream.chunk(1.0, 0)
+    stream.idle_since = 1.0
+    stream.marker = marker
+    stop(stream, 2.0)
+    summary = end(stream, 2.0)
+    assert (summary.reason, summary.terminal) == expected
+
+
 def test_the_end_is_final():
     """Returning ends every life, and nothing follows."""
     assert all(TRANSITIONS[life, Signal.RETURNED] is Life.ENDED for life in Life)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections import deque
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from otel_streaming import semconv
@@ -50,7 +49,9 @@ class Framed(Generic[Found]):
     __slots__ = ("_frames", "_tail")
     ends: ClassVar[tuple[bytes, ...]] = ()  # no chunk may pass the framing by
     open = b""
-    groups: ClassVar[deque[bytes]] = deque(maxlen=0)
+    oldest: bytes  # so these are not there
+    middle: bytes
+    newest: bytes
 
     def __init__(self, frames: Frames, tail: Tail[Found]) -> None:
         self._frames = frames

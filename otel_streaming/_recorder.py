@@ -35,7 +35,7 @@ _log = logging.getLogger(SCOPE)
 _ADOPT_EVERY = 5
 """Looks."""
 _AT_ONE_LOOK = 500
-"""Open streams looked at in one look; with more of them each waits its turn."""
+"""About how many open streams are looked at in one look; with more of them each waits its turn."""
 _PAUSE = 0.001
 """Seconds for which other threads are let in while a file is read."""
 
@@ -83,9 +83,8 @@ class Recorder(Journal):
         self._folder = Folder(place(self._setting), self._service())
         self._start(self._folder.create(self._registry.process_id, SLOTS * SIZE))
         self._gather()
-        watch_of = self._registry.watch_of()
-        for stream, _ in self._registry.scan():  # those that were open before there was a file
-            watch = watch_of(stream)
+        watch_of = self._registry.watch_of
+        for stream, watch, _ in self._registry.scan():  # those that were open before there was a file
             origin = None if watch is None else watch.origin()
             with self._registry.lock:
                 if stream not in self._places and watch_of(stream) is watch is not None:  # it may have ended
@@ -93,11 +92,8 @@ class Recorder(Journal):
 
     def _note_progress(self) -> None:
         """Write how far streams have come that have moved."""
-        now = self._registry.clock()
-        with self._registry.lock:
-            streams = list(self._places)
-        turns = len(streams) // _AT_ONE_LOOK + 1
-        for stream in streams[self._looks % turns :: turns]:
+        turns = self._registry.open_count // _AT_ONE_LOOK + 1
+        for stream, _, now in self._registry.scan(self._looks % turns, turns):
             where, seen = self._places.get(stream), (stream.size, stream.life, stream.lost_at, stream.declared)
             if where is not None and where.seen != seen:
                 where.seen = seen

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 MAX_SERIES = 1900
 """The SDK folds what exceeds 2,000 series of one instrument into a single one without labels."""
-_SLICE = 400
-"""Open streams looked at before other threads are let in."""
+_PARTS = 61
+"""Parts that open streams are kept in: where they are many it takes long to take hold of all at once."""
+_NEAR = 10
+"""Low bits of a stream's hash, which is its address, that do not decide on its part: neighbours in memory stay
+together, since a look at streams of which each lies far from the last one takes twice as long."""
+_SLICE = 50
+"""Open streams looked at before the clock is."""
+_HOLD = 0.0004
+"""Seconds after which other threads are let in."""
 _PAUSE = 0.001
 """Seconds for which they are; after none the interpreter is taken back before another thread wakes up."""
 
@@ -44,7 +51,7 @@ class Registry:
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
         self.lock = Lock()
-        self._open: dict[Stream, Exchange | None] = {}
+        self._open: tuple[dict[Stream, Exchange | None], ...] = tuple({} for _ in range(_PARTS))
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()
         self._states: set[tuple[Shape, State]] = set()
@@ -65,33 +72,35 @@ class Registry:
     def begin(self, stream: Stream, watch: Exchange | None = None) -> None:
         """Count a stream that began; ``watch`` is what knows its reader and its parent."""
         origin = watch.origin() if watch is not None and self.recorder is not None else None
+        part = self._part(stream)
         with self.lock:
-            again = stream in self._open  # two threads of an application may make a stream of it at once
+            again = stream in part  # two threads of an application may make a stream of it at once
             if stream.life is Life.ENDED:
                 return
             if self.recorder is not None:
                 self.recorder.began(stream, origin, late=again)  # first: what a collection may get is in the file
             if again:
                 return
-            self._open[stream] = watch
+            part[stream] = watch
             self._started[stream.shape] += 1
             self._learn(stream.shape)
 
     def named(self, stream: Stream, watch: Exchange) -> None:
         """Take note that an open stream has got an id."""
         with self.lock:
-            if self.recorder is not None and stream in self._open:
+            if self.recorder is not None and stream in self._part(stream):
                 self.recorder.began(stream, watch.origin(), late=True)
 
     def end(self, stream: Stream, result: Result, outcome: Outcome) -> bool:
         """Count a stream that ended; False if it is not ours to count (begun before a fork)."""
+        part = self._part(stream)
         with self.lock:
-            if stream not in self._open:
+            if stream not in part:
                 return False
             series = Ended(stream.shape, result, outcome, stream.stall_count > 0)
             if self.recorder is not None:
                 self.recorder.ended(stream, series)
-            del self._open[stream]
+            del part[stream]
             self._ended[series] += 1
         return True
 
@@ -100,7 +109,7 @@ class Registry:
         with self.lock:
             if self.recorder is not None:
                 self.recorder.attempted(stream)
-            self._open[stream] = None
+            self._part(stream)[stream] = None
             self._started[stream.shape] += 1
             self.end(stream, result, outcome)
 
@@ -132,12 +141,12 @@ class Registry:
     @property
     def serving(self) -> bool:
         """Whether a stream is open that this process serves; those that it reads may never end."""
-        return any(stream.shape.role is Role.SERVER for stream in list(self._open))
+        return any(stream.shape.role is Role.SERVER for part in self._open for stream in list(part))
 
     @property
     def open_count(self) -> int:
         """How many streams are open."""
-        return len(self._open)
+        return sum(map(len, self._open))
 
     def started(self) -> dict[Shape, int]:
         """Return the counts of streams that began."""
@@ -159,7 +168,7 @@ class Registry:
         """Return how many streams are open by shape and state: 0 for those that were not empty at some time."""
         self._states.update((shape, State.FLOWING) for shape in self.started())
         counts = dict.fromkeys(self._states, 0)
-        for stream, now in self.scan():
+        for stream, _, now in self.scan():
             key = (stream.shape, stream.live_state(now))
             counts[key] = counts.get(key, 0) + 1
         self._states.update(counts)
@@ -168,25 +177,36 @@ class Registry:
     def silence(self) -> dict[Shape, float]:
         """Return the longest current silence by shape, s."""
         longest = dict.fromkeys(self.started(), 0.0)
-        for stream, now in self.scan():
+        for stream, _, now in self.scan():
             longest[stream.shape] = max(longest.get(stream.shape, 0.0), stream.silence(now))
         return longest
 
     def watches(self) -> list[Exchange]:
         """Return what watches the open streams."""
         with self.lock:
-            return [watch for watch in self._open.values() if watch is not None]
+            return [watch for part in self._open for watch in part.values() if watch is not None]
 
-    def watch_of(self) -> Callable[[Stream], Exchange | None]:
-        """Return a function that tells what watches an open stream."""
-        return self._open.get
+    def watch_of(self, stream: Stream) -> Exchange | None:
+        """Return what watches an open stream."""
+        return self._part(stream).get(stream)
 
-    def scan(self) -> Iterator[tuple[Stream, float]]:
-        """Yield the open streams and the time, and let other threads in between."""
-        with self.lock:
-            streams = list(self._open)
-        for i in range(0, len(streams), _SLICE):
-            now = self.clock()
-            for stream in streams[i : i + _SLICE]:
-                yield stream, now
-            time.sleep(_PAUSE)
+    def scan(self, turn: int = 0, turns: int = 1) -> Iterator[tuple[Stream, Exchange | None, float]]:
+        """Yield the open streams, what watches each (None once it has ended) and the time; let other threads in.
+
+        Several ``turns`` share them: each stream has its turn.
+        """
+        began = self.clock()
+        for part in self._open[turn::turns]:
+            with self.lock:
+                streams = list(part)
+            watch_of = part.get
+            for i in range(0, len(streams), _SLICE):
+                now = self.clock()
+                if now - began > _HOLD:
+                    time.sleep(_PAUSE)
+                    began = now = self.clock()
+                for stream in streams[i : i + _SLICE]:
+                    yield stream, watch_of(stream), now
+
+    def _part(self, stream: Stream) -> dict[Stream, Exchange | None]:
+        return self._open[(hash(stream) >> _NEAR) % _PARTS]

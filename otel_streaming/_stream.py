@@ -179,7 +179,7 @@ class Stream:
         self.keepalives = self.size = self.first_chunk_size = 0
         self.gap_max = self.backpressure = self.stall_duration = 0.0
         self.gap_counts = [0] * (len(GAP_BOUNDS) + 1)
-        self.stalls: list[tuple[float, float, float]] = []
+        self.stalls: tuple[tuple[float, float, float], ...] = ()
         self.stall_count = self.abandoned_chunks = self.abandoned_size = 0
         self.recent: deque[tuple[float, int, float]] | None = deque(maxlen=recent) if recent else None
         self.endless = declared is not None and declared.how == "none"
@@ -240,8 +240,10 @@ class Stream:
         if tail is not None:
             if size > HEAD or tail.open or not body.endswith(tail.ends):
                 tail.feed(body)
-            else:
-                tail.groups.append(body)
+            elif tail.found is not None:
+                tail.oldest = tail.middle
+                tail.middle = tail.newest
+                tail.newest = body
         return True
 
     def eof(self, now: float) -> None:
@@ -363,9 +365,8 @@ class Stream:
         if gap > self.threshold:
             self.stall_count += 1
             self.stall_duration += gap
-            self.stalls.append((self.idle_since + self.threshold, now, gap))
-            if len(self.stalls) > _KEPT_STALLS:
-                del self.stalls[2]
+            kept = (*self.stalls, (self.idle_since + self.threshold, now, gap))
+            self.stalls = kept if len(kept) <= _KEPT_STALLS else kept[:2] + kept[3:]
 
     def _set_aside(self, now: float, body: bytes, size: int) -> bool:
         """Take a message that is no progress: after the end, or keep-alives only. Returns whether it was one."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -117,11 +116,16 @@ class Tail(Generic[Found]):
     something, then found as ``found``.
     ``lines`` chooses NDJSON (a line is an event) instead of SSE (a blank line ends an event).
 
-    Most chunks are whole events. Such a chunk needs no copy and no search: while ``fits`` it may be put into
-    ``groups`` as it is, which holds the last three. Everything else goes through ``feed``.
+    Most chunks are whole events. Such a chunk needs no copy and no search: once the dialect is ``found`` it may be put
+    into ``newest`` as it is, whose value goes into ``middle``, and that one's into ``oldest``. Everything else goes
+    through ``feed``.
     """
 
-    __slots__ = ("_before", "_delimiter", "_recognise", "ends", "examined", "found", "groups", "open")
+    # fmt: off
+    __slots__ = (
+        "_before", "_delimiter", "_recognise", "ends", "examined", "found", "middle", "newest", "oldest", "open"
+    )
+    # fmt: on
     fault = None  # of the framing: text has none
     lost = False
 
@@ -129,7 +133,7 @@ class Tail(Generic[Found]):
         self._recognise = recognise
         self._delimiter = b"\n" if lines else b"\n\n"
         self.ends: tuple[bytes, ...] = ()  # how a chunk ends that is whole events; none while events are examined
-        self.groups: deque[bytes] = deque(maxlen=3)
+        self.oldest = self.middle = self.newest = b""  # a deque of these would take twenty times as much memory
         self.open = bytearray()
         self.examined = 0  # how many of the first events have been
         self._before = b""  # the text of those
@@ -145,11 +149,19 @@ class Tail(Generic[Found]):
         """Tell whether no event is open, so that a comment or a blank line says nothing."""
         return not self.open
 
+    @property
+    def kept(self) -> bytes:
+        """The last events that have ended."""
+        return self.oldest + self.middle + self.newest
+
+    def _keep(self, text: bytes) -> None:
+        self.oldest, self.middle, self.newest = b"", b"", text
+
     def last(self) -> list[Event]:
         """Return the last two or three events, and after them the open one (``ended=False``) if there is one."""
         self._settle()
         parse = self._parse
-        events = [parse(elide(block)) for block in _last(self._blocks(b"".join(self.groups))[0])]
+        events = [parse(elide(block)) for block in _last(self._blocks(self.kept)[0])]
         rest = elide(self._blocks(bytes(self.open))[1])
         return [*events, parse(rest, ended=False)] if self._is_event(rest) else events
 
@@ -184,11 +196,10 @@ class Tail(Generic[Found]):
         blocks, rest = self._blocks(text)
         if blocks and not self.ends:
             self._examine(blocks)
-        if blocks and self.groups.maxlen:
-            known = self._blocks(b"".join(self.groups))[0]
+        if blocks and (self.found is not None or not self.ends):
+            known = self._blocks(self.kept)[0]
             kept = [elide(block) for block in _last([*known, *blocks])]
-            self.groups.clear()
-            self.groups.append(self._delimiter.join([*kept, b""]))
+            self._keep(self._delimiter.join([*kept, b""]))
         self.open = bytearray(elide(rest, RAW + 2))  # it may end in half a delimiter
         if half_crlf:
             self.open[-1:] = b"\r"  # else the "\n" to come would end a second line
@@ -206,7 +217,7 @@ class Tail(Generic[Found]):
             self._before = b""
             self.ends = _ENDS[self._delimiter]
             if self.found is None:
-                self.groups = deque(maxlen=0)
+                self._keep(b"")
 
 
 _ENDS = {b"\n": (b"\n",), b"\n\n": (b"\n\n", b"\r\n\r\n", b"\r\r")}

@@ -68,9 +68,7 @@ def record(registry: Registry, telemetry: Telemetry, tell: Callable[[Iterable[St
 
 def look(registry: Registry, telemetry: Telemetry) -> None:
     """Look at every open stream once."""
-    watch_of = registry.watch_of()
-    for stream, now in registry.scan():
-        watch = watch_of(stream)
+    for stream, watch, now in registry.scan():
         if watch is None:
             continue
         if stream.lost_at is None:

@@ -53,7 +53,7 @@ async def told(port):
 
 
 def test_a_stall_is_seen_while_it_lasts(stack, serve):
-    """A stream that sends keep-alives and nothing else is stalled in Prometheus until it resumes, and logged at once."""
+    """A stream that sends nothing but keep-alives is stalled in Prometheus until it resumes, and logged at once."""
     seen, received = Seen(stack, "stalls"), bytearray()
 
     def pings(data):

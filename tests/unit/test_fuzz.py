@@ -37,7 +37,7 @@ def retained(tail):
     parts = [tail] if hasattr(tail, "_before") else [tail._tail, tail._frames]
     values = [getattr(part, name) for part in parts for name in part.__slots__]
     held = [value for value in values if isinstance(value, bytes | bytearray)]
-    return sum(map(len, held)) + sum(map(len, parts[0].groups))
+    return sum(map(len, held))
 
 
 def facts(begin, protocol, pieces, **more):

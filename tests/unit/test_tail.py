@@ -26,7 +26,7 @@ def tail(*, lines=False):
 
 def held(result):
     """Return how many bytes of the body a tail holds."""
-    return len(result.open) + sum(map(len, result.groups))
+    return len(result.open) + len(result.kept)
 
 
 def fed(chunks, *, lines=False):

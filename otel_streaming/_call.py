@@ -15,13 +15,13 @@ from otel_streaming._engine import engine, watched
 from otel_streaming._exchange import Exchange, harmless
 from otel_streaming._shape import (
     PLAIN,
-    Shape,
     announced,
     cache_of,
     kind_of,
     protocol_of,
     read_request,
     read_response,
+    shape_of,
     would_have_streamed,
 )
 from otel_streaming._verdict import buffered, summarise
@@ -246,7 +246,7 @@ class Call(Reading):
         return read_request(self._method, self._path, self._headers)
 
     def _new(self, request: Request, protocol: str, kind: Kind, **more: Any) -> Stream:
-        shape = Shape(Role.CLIENT, kind, protocol, None)
+        shape = shape_of(Role.CLIENT, kind, protocol, None)
         return self._make(shape, request, self._started_at, self._name, **more)
 
 

@@ -42,6 +42,10 @@ class Shape:
     route: str | None
 
 
+shape_of = lru_cache(maxsize=4096)(Shape)
+"""Return the one such shape: thousands of open streams share a few."""
+
+
 class Ended(NamedTuple):
     """Labels of one series of ended streams."""
 

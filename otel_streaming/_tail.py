@@ -134,7 +134,7 @@ class Tail(Generic[Found]):
         self._delimiter = b"\n" if lines else b"\n\n"
         self.ends: tuple[bytes, ...] = ()  # how a chunk ends that is whole events; none while events are examined
         self.oldest = self.middle = self.newest = b""  # a deque of these would take twenty times as much memory
-        self.open = bytearray()
+        self.open = b""
         self.examined = 0  # how many of the first events have been
         self._before = b""  # the text of those
         self.found: Found | None = None
@@ -162,7 +162,7 @@ class Tail(Generic[Found]):
         self._settle()
         parse = self._parse
         events = [parse(elide(block)) for block in _last(self._blocks(self.kept)[0])]
-        rest = elide(self._blocks(bytes(self.open))[1])
+        rest = elide(self._blocks(self.open)[1])
         return [*events, parse(rest, ended=False)] if self._is_event(rest) else events
 
     @property
@@ -191,7 +191,7 @@ class Tail(Generic[Found]):
 
     def _settle(self) -> None:
         """Take what has ended out of ``open``, examine it, and forget what no verdict can need."""
-        text = bytes(self.open)
+        text = self.open
         half_crlf = text.endswith(b"\r") and not text.endswith(_ENDS[self._delimiter])
         blocks, rest = self._blocks(text)
         if blocks and not self.ends:
@@ -200,9 +200,9 @@ class Tail(Generic[Found]):
             known = self._blocks(self.kept)[0]
             kept = [elide(block) for block in _last([*known, *blocks])]
             self._keep(self._delimiter.join([*kept, b""]))
-        self.open = bytearray(elide(rest, RAW + 2))  # it may end in half a delimiter
+        self.open = elide(rest, RAW + 2)  # it may end in half a delimiter
         if half_crlf:
-            self.open[-1:] = b"\r"  # else the "\n" to come would end a second line
+            self.open = self.open[:-1] + b"\r"  # else the "\n" to come would end a second line
 
     def _examine(self, blocks: list[bytes]) -> None:
         """Show the first events to ``recognise``; without a dialect only an open end will matter."""

@@ -15,12 +15,12 @@ from otel_streaming._engine import engine
 from otel_streaming._exchange import Exchange, harmless
 from otel_streaming._shape import (
     PLAIN,
-    Shape,
     announced,
     kind_of,
     protocol_of,
     read_request,
     read_response,
+    shape_of,
     would_have_streamed,
 )
 from otel_streaming._stream import Life, Notes
@@ -410,7 +410,7 @@ class Watch(Exchange):
         return route or self._engine.telemetry.route_of(self.parent)
 
     def _new(self, request: Request, protocol: str, kind: Kind, route: str | None, **more: Any) -> Stream:
-        shape = Shape(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route))
+        shape = shape_of(Role.SERVER, kind, protocol, self._engine.registry.cap_route(route))
         stream = self._make(shape, request, self._started_at, route, **more)
         stream.notes = self._notes
         return stream
@@ -419,6 +419,7 @@ class Watch(Exchange):
         self, protocol: Protocol, media_type: str, status: int, *, encoded: bool, dialect: Dialect | None
     ) -> None:
         request, route = self._request(), self._route()
+        self._context = None  # has told the parent; no router below counts from here on
         kind = kind_of(request, protocol, route, self._engine.settings, media_type)
         stream = self._new(request, protocol, kind, route, encoded=encoded, dialect=dialect)
         if self._left_at is not None:  # nobody was there for the headers

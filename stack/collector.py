@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from typing_extensions import Self
+
 CONFIGURATION = Path(__file__).resolve().parent.parent / "collector"
 
 

@@ -55,6 +55,7 @@ def pulled(tmp_path_factory):
         otlp_endpoint=collector.otlp_endpoint,
         metrics=f"http://127.0.0.1:{scraped}/metrics",
         wait_until=collector.wait_until,
+        log=collector.log,
         prometheus=Prometheus(f"http://127.0.0.1:{port}"),
         kept=lambda: list(recorded.read(folder / "kept.jsonl", "Spans", "spans")),
     )

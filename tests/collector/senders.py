@@ -106,3 +106,9 @@ def send(endpoint, service, count):
             sender.stream(BROKEN, 2.0)
         sender.ledger(count)
         sender.log()
+
+
+def complaints(log):
+    """What a collector has logged beyond information, and wishes that it utters as such."""
+    lines = [line for line in log.read_text().splitlines() if line.count("\t") > 1]
+    return [line for line in lines if line.split("\t")[1] != "info" or "please" in line.lower()]

@@ -11,7 +11,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from senders import QUICK, send
+from senders import QUICK, complaints, send
 
 from otel_streaming import semconv
 from stack import Collector, Process, find_or_build, recorded, wait_until
@@ -110,8 +110,15 @@ def test_agent_gateway_backend(agent, backend):
     received("metrics", ("Metrics", "metrics"), seven(semconv.SIZES.name, 7000))
 
 
+def test_nothing_to_complain_about(agent, backend):
+    """Neither agent, gateway nor backend has logged a warning or an error."""
+    logs = [backend.log, *agent.log.parent.glob("*.log")]
+    assert len(logs) == 3
+    assert [complaint for log in logs for complaint in complaints(log)] == []
+
+
 def test_backend_wants_a_token(backend, tmp_path):
-    """The backend refuses who has no token or another one; the collector then says so, and keeps what it has."""
+    """The backend refuses who has no token or another one; the collector then says so."""
     trusted = ssl.create_default_context(cafile=backend.folder / "cert.pem")
     request = urllib.request.Request(f"{backend.url}/v1/traces", b"{}", {"content-type": "application/json"})
     with pytest.raises(urllib.error.HTTPError, match="401") as refused:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from senders import BROKEN, QUICK, Service, send
+from senders import BROKEN, QUICK, Service, complaints, send
 
 from otel_streaming import semconv
 from stack import Collector, Process, find_or_build, recorded
@@ -27,7 +27,10 @@ def written(pulled, tmp_path_factory):
     configs = ["config.yaml", "overlays/remote-write.yaml", *QUICK]
     with Collector(tmp_path_factory.mktemp("written"), configs, env) as collector:
         yield SimpleNamespace(
-            otlp_endpoint=collector.otlp_endpoint, wait_until=collector.wait_until, prometheus=pulled.prometheus
+            otlp_endpoint=collector.otlp_endpoint,
+            wait_until=collector.wait_until,
+            log=collector.log,
+            prometheus=pulled.prometheus,
         )
 
 
@@ -159,6 +162,12 @@ def test_your_own_pipelines(second):
 
     second.wait_until(lambda: len(spans()) == 2, "both spans")
     assert [span["attributes"] for span in spans()] == [dict(sent.attributes), {"any": "thing"}]
+
+
+@pytest.mark.parametrize("name", ["pulled", "written", "second"])
+def test_nothing_to_complain_about(request, name):
+    """No collector has logged a warning, an error or a "please rewrite"."""
+    assert complaints(request.getfixturevalue(name).log) == []
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])

@@ -144,7 +144,7 @@ class Settings:
     subscriptions: Globs = _setting(_globs, "", "route globs of open-ended streams")
     mark_parent: bool = _setting(_switch, "on", "mark the server span on a silent failure")
     chunk_events: int = _setting(_integer(0, 96), "0", "last chunks to show as span events")
-    metrics: str = _setting(_word("ledger"), "ledger", "what the process counts itself; nothing else yet")
+    metrics: str = _setting(_word("ledger", "all"), "ledger", "all: the process counts every end and its reason itself")
     logs: str = _setting(_word("bad", "all", "off"), "bad", "which ends get a log record")
     model_names: bool = _setting(_switch, "on", "record model names where the stream tells")
     state_dir: str = _setting(_folder, "auto", "folder of the crash recorder; auto is the user's state folder")

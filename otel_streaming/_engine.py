@@ -123,6 +123,7 @@ def _after_fork() -> None:
         if registry.recorder is not None:
             registry.recorder.reset()
         registry.reset()
+        _Current.engine.telemetry.reset()
 
 
 if hasattr(os, "register_at_fork"):

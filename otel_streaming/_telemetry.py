@@ -1,4 +1,4 @@
-"""Telemetry: the only module that speaks to the OpenTelemetry API.
+"""Telemetry: spans and log records; with the instruments the only module that speaks to the OpenTelemetry API.
 
 A stream's span is made once, at its end, back-dated to the request's start; while it is open nothing of
 OpenTelemetry's is held but a reference to the parent span. Our spans are never head-sampled: one a stream is
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry import _logs, metrics, propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -30,16 +29,16 @@ from opentelemetry.trace import (
 )
 
 from otel_streaming import semconv as sc
+from otel_streaming._instruments import COUNTED, Instruments
 from otel_streaming._version import __version__
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from otel_streaming._config import Settings
     from otel_streaming._recovery import Dead
     from otel_streaming._registry import Registry
-    from otel_streaming._shape import Shape
     from otel_streaming._stream import Stream
     from otel_streaming._verdict import StreamSummary
 
@@ -72,8 +71,7 @@ class Telemetry:
         self._caught = caught
         self._settings = settings
         self._registry = registry
-        self._instruments = instruments
-        self._registered = False
+        self._instruments = Instruments(settings, registry) if instruments else None
         self._flushed = False
         self._provider: trace.TracerProvider | None = None
         self._tracer: trace.Tracer | None = None
@@ -95,6 +93,16 @@ class Telemetry:
             return "\n".join(os.environ.get(name, "") for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"))
         names = (sc.SERVICE_NAME, sc.SERVICE_NAMESPACE, sc.ENVIRONMENT)
         return "\n".join(str(resource.attributes.get(name, "")) for name in names)
+
+    def register(self) -> None:
+        """Create the instruments, once: a service that never streams exports nothing of ours."""
+        if self._instruments is not None:
+            self._instruments.register()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must."""
+        if self._instruments is not None:
+            self._instruments.reset()
 
     # -- parents --------------------------------------------------------------------------------------------
 
@@ -172,6 +180,8 @@ class Telemetry:
         context: Context | None = None
         if self._settings.spans != "off" and (summary.bad or self._settings.spans != "bad"):
             context = self._span(summary, attributes, parent, carrier)
+        if self._instruments is not None:
+            self._instruments.ended(summary, attributes, context)
         if self._settings.logs == "all" or (summary.bad and self._settings.logs == "bad"):
             if context is None and parent is not None:
                 context = set_span_in_context(parent, Context())
@@ -252,6 +262,7 @@ class Telemetry:
             sc.ERROR: s.error if s.reason is sc.Reason.DECLARED_ERROR else None,
             sc.ERROR_TYPE: s.reason.value if s.bad else None,
             sc.PROCESS_DEAD: s.dead or None,
+            sc.COUNTED_BY: COUNTED if self._settings.metrics == "all" else None,
             sc.STATUS_CODE: s.status,
             sc.METHOD: s.method or None,
             sc.SERVER_ADDRESS: s.server_address,
@@ -372,56 +383,6 @@ class Telemetry:
             context=context or Context(),
         )
 
-    # -- instruments ----------------------------------------------------------------------------------------
-
-    def register(self) -> None:
-        """Create the instruments, once: a service that never streams exports nothing of ours."""
-        if self._registered or not self._instruments:
-            return
-        self._registered = True
-        meter = metrics.get_meter(sc.SCOPE, __version__)
-        for metric, rows in (
-            (sc.LEDGER_STARTED, _ZeroFirst(self._started, self._registry.handed)),
-            (sc.LEDGER_ENDED, _ZeroFirst(self._ended, self._registry.handed)),
-        ):
-            meter.create_observable_counter(metric.name, [rows], metric.unit, metric.brief)
-        meter.create_observable_up_down_counter(sc.ACTIVE.name, [self._active], sc.ACTIVE.unit, sc.ACTIVE.brief)
-        silence = sc.SILENCE_MAX
-        meter.create_observable_gauge(silence.name, [self._silence], silence.unit, silence.brief)
-
-    def _labels(self, shape: Shape, **more: Any) -> dict[str, Any]:
-        labels = {
-            sc.ROLE: shape.role.value,
-            sc.KIND: shape.kind.value,
-            sc.PROTOCOL: str(shape.protocol),
-            sc.PROCESS_ID: self._registry.process_id,
-            **more,
-        }
-        return labels if shape.route is None else {**labels, sc.ROUTE: shape.route}
-
-    def _started(self) -> Iterable[tuple[Hashable, int, dict[str, Any]]]:
-        for shape, count in self._registry.started().items():
-            yield (shape, self._registry.process_id), count, self._labels(shape)
-
-    def _ended(self) -> Iterable[tuple[Hashable, int, dict[str, Any]]]:
-        for ended, count in self._registry.ended().items():
-            labels = self._labels(ended.shape)
-            labels |= {sc.RESULT: ended.result.value, sc.OUTCOME: ended.outcome.value, sc.STALLED: ended.stalled}
-            yield (ended, self._registry.process_id), count, labels
-
-    def _active(self, _: CallbackOptions) -> Iterable[Observation]:
-        for (shape, state), count in self._registry.live().items():
-            yield Observation(count, self._labels(shape) | {sc.STATE: state.value})
-
-    def _silence(self, _: CallbackOptions) -> Iterable[Observation]:
-        longest: dict[tuple[str, str | None], float] = {}
-        for shape, seconds in self._registry.silence().items():
-            key = (shape.role.value, shape.route)
-            longest[key] = max(longest.get(key, 0.0), seconds)
-        for (role, route), seconds in longest.items():
-            labels: dict[str, Any] = {sc.ROLE: role, sc.PROCESS_ID: self._registry.process_id}
-            yield Observation(seconds, labels if route is None else {**labels, sc.ROUTE: route})
-
     # -- shutdown -------------------------------------------------------------------------------------------
 
     def flush(self) -> threading.Event:
@@ -432,7 +393,7 @@ class Telemetry:
         since the last flush, is left alone: whether it flushes is its own affair.
         """
         done = threading.Event()
-        if self._flushed or not self._registered:
+        if self._flushed or self._instruments is None or not self._instruments.registered:
             done.set()
             return done
         self._flushed = True
@@ -456,26 +417,6 @@ class Telemetry:
         except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
             done.set()
         return done
-
-
-class _ZeroFirst:
-    """A callback that reports 0 the first time it reports a series, and the count from then on.
-
-    A series that begins with its count has no increase: Prometheus would never show a first failure. (With several
-    metric readers the first one gets the zero: a callback is not told who asks.)
-    """
-
-    def __init__(self, rows: Any, handed: Callable[[dict[Any, int]], None]) -> None:
-        self._rows = rows
-        self._handed = handed
-        self._known: set[Hashable] = set()
-
-    def __call__(self, _: CallbackOptions) -> Iterable[Observation]:
-        rows = list(self._rows())
-        self._handed({key[0]: count for key, count, _ in rows if key in self._known})
-        for key, count, labels in rows:
-            yield Observation(count if key in self._known else 0, labels)
-            self._known.add(key)
 
 
 class _TokenBucket:

@@ -325,6 +325,7 @@ class Metric:
     """One metric: OTel name, instrument, UCUM unit, who computes it, labels beside the service's.
 
     ``instrument`` is ``counter``, ``gauge`` or ``histogram``; ``source`` is ``process`` or ``collector``.
+    ``bounds`` are a histogram's, where the process may record it itself (``METRICS=all``).
     """
 
     name: str
@@ -333,6 +334,7 @@ class Metric:
     source: str
     labels: tuple[Attribute, ...]
     brief: str
+    bounds: tuple[float, ...] = ()
 
     @property
     def prometheus(self) -> str:
@@ -383,9 +385,23 @@ ENDED = M(
     ),
     "streams that ended, with every diagnosis",
 )
-DURATION = M("stream.duration", "histogram", "s", "collector", (ROLE, PROTOCOL, ROUTE, OUTCOME), "request to real end")
+DURATION = M(
+    "stream.duration",
+    "histogram",
+    "s",
+    "collector",
+    (ROLE, PROTOCOL, ROUTE, OUTCOME),
+    "request to real end",
+    (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+)
 FIRST_CHUNK_TIME = M(
-    str(TIME_TO_FIRST_CHUNK), "histogram", "s", "collector", (ROLE, PROTOCOL, ROUTE), "request to first progress"
+    str(TIME_TO_FIRST_CHUNK),
+    "histogram",
+    "s",
+    "collector",
+    (ROLE, PROTOCOL, ROUTE),
+    "request to first progress",
+    (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
 )
 GAP = M("stream.chunk.gap", "histogram", "s", "collector", (ROLE, PROTOCOL, ROUTE), "gaps between chunks")
 INTERRUPTED_DURATION = M(

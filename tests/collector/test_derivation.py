@@ -215,13 +215,12 @@ def test_gap_bounds(stack, many):
 OTHERS = {
     "other-scope": ({}, "opentelemetry.instrumentation.asgi"),
     "no-outcome": ({semconv.OUTCOME: None}, semconv.SCOPE),
-    "counted-in-the-process": ({semconv.COUNTED_BY: "sdk"}, semconv.SCOPE),
 }
 
 
 @pytest.mark.parametrize("service", OTHERS)
 def test_not_derived(stack, process, service):
-    """Spans of other scopes, spans that are no ended streams, and streams counted elsewhere add nothing."""
+    """Spans of other scopes, and spans that are no ended streams, add nothing."""
     different, scope = OTHERS[service]
     other = {name: value for name, value in (HEALTHY | different).items() if value is not None}
     with process(service) as sender:
@@ -229,6 +228,19 @@ def test_not_derived(stack, process, service):
         sender.stream(HEALTHY)
     for metric in (semconv.ENDED, semconv.CHUNKS):
         assert_measured(stack, metric, service, [(HEALTHY, 1.0)])
+
+
+def test_what_the_process_has_counted_is_not_counted_again(stack, process):
+    """Of such a stream the collector derives what the process does not: gaps, sizes and the like."""
+    stream = HEALTHY | {semconv.TIME_TO_FIRST_CHUNK: 0.5, semconv.CHUNK_GAP_COUNTS: [1] + [0] * 11}
+    counted = stream | {semconv.COUNTED_BY: "sdk"}
+    with process("counted") as sender:
+        sender.stream(counted)
+        sender.stream(stream)
+    for metric in (semconv.ENDED, semconv.DURATION, semconv.FIRST_CHUNK_TIME):
+        assert_measured(stack, metric, "counted", [(stream, 1.0)])
+    for metric in (semconv.CHUNKS, semconv.GAP):
+        assert_measured(stack, metric, "counted", [(stream, 1.0), (stream, 1.0)])
 
 
 def test_sampling_of_a_caller_does_not_multiply(stack, process):

@@ -19,7 +19,7 @@ GOOD = [
     *(("SPANS", word, word) for word in ("all", "bad", "sampled", "off")),
     ("SPANS", " Bad ", "bad"),
     *(("LOGS", word, word) for word in ("bad", "all", "off")),
-    ("METRICS", "ledger", "ledger"),
+    ("METRICS", "all", "all"),
     *(("STATE_DIR", text, text.strip().lower()) for text in ("off", "auto", " Off ", "/var/lib/x", "~/x")),
     *(("MARK_PARENT", word, True) for word in ("on", "true", "1", "ON")),
     *(("MARK_PARENT", word, False) for word in ("off", "false", "0")),
@@ -40,7 +40,7 @@ def test_good_values(name, text, value):
 BAD = [
     ("SPANS", "some", "one of all, bad, sampled, off", "all"),
     ("LOGS", "yes", "one of bad, all, off", "bad"),
-    ("METRICS", "sometimes", "one of ledger", "ledger"),
+    ("METRICS", "sometimes", "one of ledger, all", "ledger"),
     ("MARK_PARENT", "maybe", "one of on, off", "on"),
     ("MODEL_NAMES", "2", "one of on, off", "on"),
     ("CAPTURE_FINISH_REASON", "y", "one of on, off", "on"),

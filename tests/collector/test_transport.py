@@ -8,7 +8,7 @@ import yaml
 from senders import BROKEN, QUICK, Service, complaints, send
 
 from otel_streaming import semconv
-from stack import Collector, Process, find_or_build, recorded
+from stack import Collector, Process, StackError, find_or_build, recorded
 from stack.collector import CONFIGURATION
 
 pytestmark = pytest.mark.e2e
@@ -162,6 +162,16 @@ def test_your_own_pipelines(second):
 
     second.wait_until(lambda: len(spans()) == 2, "both spans")
     assert [span["attributes"] for span in spans()] == [dict(sent.attributes), {"any": "thing"}]
+
+
+def test_extension_left_out(tmp_path):
+    """Whose own list of extensions leaves out the queue's is told so at the start, in the words of the guide."""
+    own = yours(tmp_path)
+    own.write_text(own.read_text().replace("file_storage/queue", "file_storage/another"))
+    another = f"yaml:extensions::file_storage/another::directory: {tmp_path}"
+    with pytest.raises(StackError, match="no storage client extension found"):
+        Collector(tmp_path, ["config.yaml", own, another], {}).start()
+    assert "no storage client extension found" in (CONFIGURATION.parent / "docs/collector.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["pulled", "written", "second"])

@@ -60,6 +60,7 @@ class StreamingMiddleware:
         kind = scope["type"]
         if kind == "lifespan" and KEY not in scope:
             scope[KEY] = None
+            engine()  # looks for those who died before, also where the application refuses its lifespan
             await self.app(scope, _holding(self.server, receive), _flushing(send))
             return
         doors = _DOORS.get(kind)

@@ -16,16 +16,17 @@ from pathlib import Path
 from stack import Process, StackError, free_ports
 from tests.conformance.clients import Client, Client2
 from tests.conformance.compare import differences, notes, over, received, told_apart
-from tests.conformance.expected import STARTED, changes, expected, fits, route
+from tests.conformance.expected import changes, expected, fits, route
 from tests.conformance.sink import Sink
 
 BIN = Path(sys.executable).parent
 SERVICE = Path(__file__).parent / "service"
 
 SERVERS = {
-    "uvicorn-h11": "uvicorn service:app --http h11 --port {port} --timeout-graceful-shutdown 1",
-    "uvicorn-httptools": "uvicorn service:app --http httptools --port {port} --timeout-graceful-shutdown 1",
+    "uvicorn-h11": "uvicorn service:app --http h11 --loop asyncio --port {port} --timeout-graceful-shutdown 1",
+    "uvicorn-httptools": "uvicorn service:app --http httptools --loop uvloop --port {port} --timeout-graceful-shutdown 1",
     "hypercorn": "hypercorn service:app --bind 127.0.0.1:{port} --graceful-timeout 1",
+    "hypercorn-trio": "hypercorn service:app --worker-class trio --bind 127.0.0.1:{port} --graceful-timeout 1",
     "hypercorn-h2": "hypercorn service:app --bind 127.0.0.1:{port} --graceful-timeout 1",
     "granian": "granian --interface asgi service:app --port {port} --workers-kill-timeout 1",
     "granian-h2": "granian --interface asgi service:app --http 2 --port {port} --workers-kill-timeout 1",
@@ -94,6 +95,7 @@ class Row:
     log: str = ""
     answers: dict = field(default_factory=dict)
     seen: dict = field(default_factory=dict)
+    inherited: bool = False
     compared: int = 0
     differences: list = field(default_factory=list)
 
@@ -122,19 +124,22 @@ def impossible(server, framework, cause):
 
 def wrong(row, expected=expected, route=route):
     """Return what a row says that it is not to say."""
-    found, begun = [], 0
-    for cause, said in row.cells.items():
-        due, _ = expected(row.server, row.framework, cause)
-        begun += said != "-" or STARTED in due
-        if not fits(due, said):
-            found.append(f"{cause} says {said}, not {due}")
+    due = {cause: expected(row.server, row.framework, cause)[0] for cause in row.cells}
+    found = [f"{cause} says {said}, not {due[cause]}" for cause, said in row.cells.items() if not fits(due[cause], said)]
     if row.routes - {route(row.framework)}:
         found.append(f"routes are {row.routes}")
-    reported = sum(said != "-" for said in row.cells.values())
-    if (row.started, row.ended) != (begun, reported):
-        found.append(f"ledger says {row.started} started, {row.ended} ended, not {begun}, {reported}")
+    injected = sum(said != "-" or not fits(due[cause], "-") for cause, said in row.cells.items())
+    if (row.started, row.ended) != (injected, injected):
+        found.append(f"ledger says {row.started} started, {row.ended} ended, {injected} were injected")
+    if row.inherited and not any("process_death" in cell for cell in due.values()):
+        found.append("it was not killed, and has not handed over all")
     changed = [d for d in row.differences if changes(row.server, row.framework, *d[:2]) is None]
     return found + [f"changed by us: {cause}: {how}" for cause, _, how in changed]
+
+
+def reported(row, traces, expected=expected):
+    """Return those of the traces in which a stream is due, by the cause of each."""
+    return {trace for c, trace in traces.items() if not fits(expected(row.server, row.framework, c)[0], "-")}
 
 
 NAMES = (
@@ -168,8 +173,12 @@ def free_port():
 
 
 @contextlib.contextmanager
-def serving(row, command, folder, suffix="", *, bare=False):
-    """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end."""
+def serving(row, command, folder, suffix="", *, due=frozenset(), bare=False):
+    """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end.
+
+    Is anything missing when it has stopped, a stream of those that are ``due`` or a count, it is started once more: the
+    crash recorder is to report it.
+    """
     sink, port = Sink(), free_port()
     program, *arguments = command.format(port=port).split()
     name = f"{row.server}-{row.framework}{suffix}"
@@ -184,7 +193,7 @@ def serving(row, command, folder, suffix="", *, bare=False):
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.port}",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
-        "OTEL_PYTHON_STREAMING_STATE_DIR": "off",
+        "OTEL_PYTHON_STREAMING_STATE_DIR": os.fspath(folder / f"{name}.state"),
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,django,fastapi,flask,starlette,wsgi",  # what differs is ours
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
     }
@@ -193,6 +202,10 @@ def serving(row, command, folder, suffix="", *, bare=False):
         with Process(name, command, log, env, SERVICE) as process:
             yield process, port, sink
             row.exit = process.returncode
+        row.inherited = not (bare or sink.told_all(due))
+        if row.inherited:
+            with process:
+                asyncio.run(_inherited(process, port, sink, due))
     finally:
         sink.close()
     row.routes = {span.get("http.route") for spans in sink.spans.values() for span in spans}
@@ -214,6 +227,7 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
         row.routes |= run.routes
         row.started += run.started
         row.ended += run.ended
+        row.inherited |= run.inherited
         row.compared += len(run.answers)
     return row
 
@@ -238,7 +252,7 @@ def _run(row, folder, causes, bare, suffix=""):
     if "unlimited" in causes:
         command, suffix = command.rsplit(" ", 2)[0], "-unlimited" + suffix
     traces = {cause: random.randbytes(16).hex() for cause in causes}
-    with serving(row, command, folder, suffix, bare=bare) as (process, port, sink):
+    with serving(row, command, folder, suffix, due=reported(row, traces), bare=bare) as (process, port, sink):
         asyncio.run(_causes(row, traces, process, port, None if bare else sink))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row
@@ -263,7 +277,7 @@ async def _causes(row, traces, process, port, sink):
     await until(lambda: all(map(over, notes(seen).values())), 12)
     if sink:
         ended = {cause for cause, noted in notes(seen).items() if over(noted)}
-        await told_of(sink, {traces[c] for c in ended if expected(row.server, row.framework, c)[0] != "-"})
+        await told_of(sink, reported(row, {cause: traces[cause] for cause in ended}))
     last = sorted(AT_LAST & traces.keys())
     stopping = [await _ask(client, port, cause, traces[cause]) for cause in last]
     for cause, one in zip(last, stopping, strict=True):
@@ -278,6 +292,12 @@ async def _causes(row, traces, process, port, sink):
         cause: received(one, CAUSES[cause].marker)
         for cause, one in zip([*first, *last], [*answered, *stopping], strict=True)
     }
+
+
+async def _inherited(process, port, sink, due):
+    """Wait until the successor has told what its predecessor could not."""
+    await ready(process, port)
+    await until(lambda: sink.told_all(due))
 
 
 async def gone(process):

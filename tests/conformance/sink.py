@@ -51,6 +51,12 @@ class Sink:
     def total(self, name):
         return sum(value for (metric, _), value in self.counters.items() if metric == name)
 
+    def told_all(self, due):
+        """Tell whether a span has come of each of the traces, and the ledger says what the spans say."""
+        spans = sum(map(len, self.spans.values()))
+        ledger = self.total("stream.ledger.started"), self.total("stream.ledger.ended")
+        return due <= self.spans.keys() and ledger == (spans, spans)
+
     def close(self):
         self.server.shutdown()
         self.server.server_close()

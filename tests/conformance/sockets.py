@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conformance.expected import differs, fits
-from tests.conformance.runner import Row, gone, ready, serving, told_of, until
+from tests.conformance.runner import Row, gone, ready, reported, serving, told_of, until
 
 _UVICORN = "--timeout-graceful-shutdown 1 --ws-ping-interval 1 --ws-ping-timeout 1"
 SERVERS = {
@@ -44,6 +44,7 @@ class Cause:
 
 
 NOBODY = "cancelled/client_disconnect/unknown/-"
+DIED = "silent/process_death/server/-"
 CAUSES = {
     "server_1000": Cause("the application closes with 1000", "ok/completed/server/1000"),
     "server_1011": Cause("the application closes with 1011", "silent/in_band_error/server/1011"),
@@ -90,12 +91,13 @@ DIFFERENT = [
         "Quart closes with 1000 when a handler returns",
     ),
     (
-        *("granian", "raw-pushes", ["sigterm"], "ok/completed/server/1005 or recycled/server_shutdown/server/- or -"),
-        "granian waits for no WebSocket: it may return first, end with its server, or never",
+        *("granian", "raw-pushes", ["sigterm"]),
+        f"ok/completed/server/1005 or recycled/server_shutdown/server/- or {DIED}",
+        "granian waits for no WebSocket: it may return first, end with its server, or die with it",
     ),
     (
-        *("granian", "*", ["sigterm"], "recycled/server_shutdown/server/- or -"),
-        "granian waits for no WebSocket, but for its lifespan: it ends with that, or has started and never ends",
+        *("granian", "*", ["sigterm"], f"recycled/server_shutdown/server/- or {DIED}"),
+        "granian waits for no WebSocket, but for its lifespan: it ends with that, or dies with its process",
     ),
     ("granian", "*", ["returns"], "ok/completed/server/1005", "granian closes without a code, which is no error"),
     (
@@ -111,8 +113,8 @@ DIFFERENT = [
         "not detectable: the server tells the same of a lost connection; a test records the bare server",
     ),
     (
-        *("gunicorn-asgi", "*", ["sigterm"], "-"),
-        "started without ended: gunicorn kills its worker (SIGKILL) when the limit runs out; nothing runs any more",
+        *("gunicorn-asgi", "*", ["sigterm"], DIED),
+        "gunicorn kills its worker (SIGKILL) when the limit runs out; the next one reports it",
     ),
     ("*", "litestar", ["raises"], "silent/producer_error/server/4500", "Litestar closes with 4500 for an exception"),
     (
@@ -165,7 +167,7 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
     """Start the server, bring about each cause, stop it; returns the cells."""
     row = Row(server, framework)
     traces = {cause: random.randbytes(16).hex() for cause in causes if not impossible(server, framework, cause)}
-    with serving(row, SERVERS[server], folder) as (process, port, sink):
+    with serving(row, SERVERS[server], folder, due=reported(row, traces, expected)) as (process, port, sink):
         asyncio.run(_causes(process, port, traces, sink, SETTLES.get(server, 0)))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

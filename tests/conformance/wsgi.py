@@ -6,8 +6,8 @@ import random
 import signal
 
 from tests.conformance import runner
-from tests.conformance.expected import PLAIN, STARTED, differs
-from tests.conformance.runner import Client, Row, _act, _ask, _leave, cell, gone, ready, serving, told_of, until
+from tests.conformance.expected import DIED, PLAIN, differs
+from tests.conformance.runner import Client, Row, _act, _ask, _leave, cell, gone, ready, reported, serving, told_of, until
 
 SERVICE = "wsgi_service"
 SERVERS = {
@@ -26,30 +26,30 @@ CAUSES = {name: cause for name, cause in runner.CAUSES.items() if name not in {"
 """WSGI has no task to cancel, and no final message to forget; SIGTERM comes with a graceful time-out only."""
 ROUTES = {"raw": None, "flask": "/s/<cause>", "django": "/s/<str:cause>"}
 
-_KILLED = "without an end: {} kills its worker (SIGKILL) when the limit runs out; nothing runs any more"
+_KILLED = "{} kills its worker (SIGKILL) when the limit runs out; the next one reports it"
 _ALIKE = (
     "not detectable: granian sends the headers at once, and closes at the first chunk whether the client left before or"
     " after them; a test compares recordings of the bare server"
 )
-_DIES = "without an end: SIGTERM kills it at once; nothing runs any more"
+_DIES = "SIGTERM kills it at once; the next one reports it"
 
 DIFFERENT = [
     (
         *("granian-wsgi", "*", ["before_headers"], "gave_up/client_disconnect/before_first_chunk"),
         _ALIKE,
     ),
-    ("granian-wsgi", "*", ["sigterm"], STARTED, _KILLED.format("granian")),
+    ("granian-wsgi", "*", ["sigterm"], DIED, _KILLED.format("granian")),
     ("granian-wsgi", "*", ["raise_first"], PLAIN["raise_first"], None),
     (
         *("*", "*", ["raise_first"], "loud/http_5xx/before_headers"),
         "the headers go out with the first bytes of the body (PEP 3333): the client is told 500",
     ),
     (
-        *("gunicorn-gthread", "*", ["sigterm"], f"{STARTED} or {PLAIN['sigterm']}"),
-        "its worker gives up at the very moment at which gunicorn kills it (SIGKILL): what is open is reported or not",
+        *("gunicorn-gthread", "*", ["sigterm"], f"{DIED} or {PLAIN['sigterm']}"),
+        "its worker gives up at the very moment at which gunicorn kills it (SIGKILL): it ends what is open, or the next one does",
     ),
-    ("gunicorn-sync", "*", ["sigterm"], STARTED, _KILLED.format("gunicorn")),
-    ("waitress werkzeug", "*", ["drained", "sigterm"], STARTED, _DIES),
+    ("gunicorn-sync", "*", ["sigterm"], DIED, _KILLED.format("gunicorn")),
+    ("waitress werkzeug", "*", ["drained", "sigterm"], DIED, _DIES),
 ]
 """Servers, frameworks, causes, cell, why; the first match counts."""
 
@@ -68,7 +68,7 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
     """Start the server, bring about each cause, stop it; returns the cells."""
     row = Row(server, framework)
     traces = {cause: random.randbytes(16).hex() for cause in causes}
-    with serving(row, SERVERS[server], folder) as (process, port, sink):
+    with serving(row, SERVERS[server], folder, due=reported(row, traces, expected)) as (process, port, sink):
         asyncio.run(_causes(process, port, traces, sink, asyncio.Semaphore(AT_ONCE.get(server, 30))))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

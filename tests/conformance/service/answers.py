@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import anyio
 from seen import noting
 
 STREAM = "text/event-stream"
@@ -61,7 +62,7 @@ def head_of(cause):
 async def before_headers(cause):
     """Run in the task that answers the request."""
     if cause == "before_headers":
-        await asyncio.sleep(0.6)
+        await anyio.sleep(0.6)
     if cause == "cancelled":
         asyncio.get_running_loop().call_later(0.3, asyncio.current_task().cancel)
 
@@ -70,9 +71,10 @@ async def produce(cause):
     with noting(cause, "producer"):
         for step in STEPS[cause]:
             if isinstance(step, float):
-                await asyncio.sleep(step)
+                await anyio.sleep(step)
             elif step is TimeoutError:
-                await asyncio.wait_for(asyncio.sleep(10), 0.05)
+                with anyio.fail_after(0.05):
+                    await anyio.sleep(10)
             elif isinstance(step, Exception):
                 raise step
             else:

@@ -57,6 +57,10 @@ DIFFERENT = [
     ),
     ("granian-h2", "*", ["drained", "sigterm", "unlimited"], "silent/server_shutdown/mid_stream", _CUT),
     (
+        *("granian gunicorn-*", "django-sync", ["sigterm"], "silent/process_death/before_first_chunk"),
+        "killed (SIGKILL) before Django has sent the first chunk; the next one reports it",
+    ),
+    (
         *("granian", "*", ["sigterm"], DIED),
         "granian kills its worker (SIGKILL) when the limit runs out; the next one reports it",
     ),

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conformance.expected import differs, fits
-from tests.conformance.runner import Row, gone, ready, reported, serving, told_of, until
+from tests.conformance import runner
+from tests.conformance.expected import differs
+from tests.conformance.runner import Row, gone, ready, serving, told_of, until
 
 _UVICORN = "--timeout-graceful-shutdown 1 --ws-ping-interval 1 --ws-ping-timeout 1"
 SERVERS = {
     "uvicorn-websockets": "uvicorn talks:app --ws websockets --port {port} " + _UVICORN,
     "uvicorn-sansio": "uvicorn talks:app --ws websockets-sansio --port {port} " + _UVICORN,
-    "uvicorn-wsproto": "uvicorn talks:app --ws wsproto --port {port} " + _UVICORN,
+    "uvicorn-wsproto": "uvicorn talks:app --ws wsproto --loop asyncio --port {port} " + _UVICORN,
     "hypercorn": "hypercorn talks:app --bind 127.0.0.1:{port} --graceful-timeout 1",
     "granian": "granian --interface asgi talks:app --port {port} --workers-kill-timeout 1",
     "daphne": "daphne talks:app --port {port} --application-close-timeout 2 --ping-interval 1 --ping-timeout 1",
@@ -133,15 +134,7 @@ def expected(server, framework, cause):
 
 def wrong(row):
     """Return what a row says that it is not to say."""
-    cells = row.cells.items()
-    due = {cause: expected(row.server, row.framework, cause)[0] for cause in row.cells}
-    found = [f"{cause} says {said}, not {due[cause]}" for cause, said in cells if not fits(due[cause], said)]
-    if row.routes - {ROUTES.get(row.framework, "/s/{cause}")}:
-        found.append(f"routes are {row.routes}")
-    ended = sum(said != "-" for _, said in cells)
-    if (row.started, row.ended) != (len(cells), ended):
-        found.append(f"ledger says {row.started} started, {row.ended} ended, not {len(cells)}, {ended}")
-    return found
+    return runner.wrong(row, expected, lambda framework: ROUTES.get(framework, "/s/{cause}"))
 
 
 ROUTES = {"raw": None, "raw-pushes": None, "quart": "/s/<cause>"}
@@ -167,7 +160,7 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
     """Start the server, bring about each cause, stop it; returns the cells."""
     row = Row(server, framework)
     traces = {cause: random.randbytes(16).hex() for cause in causes if not impossible(server, framework, cause)}
-    with serving(row, SERVERS[server], folder, due=reported(row, traces, expected)) as (process, port, sink):
+    with serving(row, SERVERS[server], folder, due=runner.due_of(row, traces, expected)) as (process, port, sink):
         asyncio.run(_causes(process, port, traces, sink, SETTLES.get(server, 0)))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

@@ -19,7 +19,10 @@ ROWS = [
     *((server, "raw", ("fin", "before_headers", "sigterm")) for server in ("hypercorn", "daphne", "gunicorn-asgi")),
     ("daphne", "fastapi-sse", tuple(CAUSES)),
     ("uvicorn-h11", "django-sync", ("sigterm",)),
-    ("granian", "raw", ("unlimited",)),
+    # Killed, and the application refuses its lifespan: its successor reports it all the same.
+    ("granian", "raw", ("sigterm", "unlimited")),
+    ("uvicorn-h11", "starlette-sync", ("healthy", "fin", "raise_later", "sigterm")),
+    ("hypercorn-trio", "raw", ("fin", "raise_later", "before_headers", "unlimited")),
 ]
 
 

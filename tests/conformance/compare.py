@@ -60,14 +60,18 @@ def told_apart(run, bare):
 
 
 def _in_order(noted):
-    """Return the notes in their order, but that in which anyio cancels the tasks of a group: it keeps them in a set.
+    """Return the notes in their order, but that in which anyio and trio cancel the tasks of a group: it is chance.
 
     What is received after the last chunk means nothing: it races with the application's own end.
     """
     end = noted.index("producer ends") if "producer ends" in noted else len(noted)
     kept = [note for n, note in enumerate(noted) if n < end or not note.startswith("receive ")]
-    groups = groupby(kept, lambda note: note.endswith("CancelledError"))
+    groups = groupby(kept, lambda note: note.endswith(_CANCELLED))
     return [note for cancelled, some in groups for note in (sorted(some) if cancelled else some)]
+
+
+_CANCELLED = "CancelledError", "Cancelled"
+"""asyncio's, and trio's."""
 
 
 def of_ours(log, where=PACKAGE):

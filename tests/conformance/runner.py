@@ -259,11 +259,8 @@ def _run(row, folder, causes, bare, suffix=""):
     if "unlimited" in causes:
         command, suffix = command.rsplit(" ", 2)[0], "-unlimited" + suffix
     traces = {cause: random.randbytes(16).hex() for cause in causes}
-    with serving(row, command, folder, suffix, due=None if bare else due_of(row, traces), bare=bare) as (
-        process,
-        port,
-        sink,
-    ):
+    due = None if bare else due_of(row, traces)
+    with serving(row, command, folder, suffix, due=due, bare=bare) as (process, port, sink):
         asyncio.run(_causes(row, traces, process, port, None if bare else sink))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

@@ -73,7 +73,8 @@ def page(rows):
 
 RECORDER = """The crash recorder is on, with a folder for each row. A server that has stopped, and has not told all (its
 workers were killed), is started once more: what is missing, the recorder has to report, as `process_death`. A row is
-wrong unless its ledger, summed over its processes, says that as many streams started, and ended, as were injected."""
+wrong unless its ledger, summed over its processes, says that as many streams started, and ended, as were injected,
+but for the end of one that was `lost`."""
 
 
 def commands(matrix):

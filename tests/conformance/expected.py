@@ -28,8 +28,8 @@ PLAIN = {
 }
 DIED = "silent/process_death/mid_stream"
 """A stream whose process was killed: the next one reports it."""
-COUNTED = "counted"
-"""A stream in the ledger alone: its process was killed between its end and the export of its span."""
+LOST = "lost"
+"""A stream whose process was killed as it handed its end over: no span, and a count or none (docs/recorder.md, Limits)."""
 
 _WHOLE = "ok/completed/after_terminal"
 _BLOCKED = (
@@ -186,7 +186,7 @@ CHANGES = [
 
 def fits(due, said):
     """Tell whether a cell says what it is to say; where it is a race, one of several things."""
-    return any(said == ("-" if one == COUNTED else one) for one in due.split(" or "))
+    return any(said == ("-" if one == LOST else one) for one in due.split(" or "))
 
 
 def changes(server, framework, cause, what):

@@ -29,7 +29,7 @@ PLAIN = {
 DIED = "silent/process_death/mid_stream"
 """A stream whose process was killed: the next one reports it."""
 LOST = "lost"
-"""A stream whose process was killed as it handed its end over: no span, and a count or none (docs/recorder.md, Limits)."""
+"""A stream whose process was killed as it handed its end over: no span, a count or none (docs/recorder.md, Limits)."""
 
 _WHOLE = "ok/completed/after_terminal"
 _BLOCKED = (

@@ -1,0 +1,87 @@
+"""What it costs to look at many open streams once a second, by the real watchdog's own thread.
+
+Taken is the processor's time between its pauses: for so long at most it holds the interpreter, whatever else the
+machine does. All streams have moved since the last look, as the crash recorder likes it least.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from otel_streaming._config import Settings
+from otel_streaming._engine import Engine, engine, use
+from otel_streaming._watchdog import EVERY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+LOOKS = 20
+_sleep = time.sleep
+
+
+class Holds:
+    """Stands for ``time.sleep`` and, of the watchdog's thread, keeps how long it was at work in each look."""
+
+    def __init__(self) -> None:
+        self.looks: list[list[float]] = []
+        self._holds: list[float] = []
+        self._began = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        """Sleep."""
+        if threading.current_thread().name != "otel-streaming-watchdog":
+            _sleep(seconds)
+            return
+        self._holds.append(time.thread_time() - self._began)
+        if seconds == EVERY:
+            self.looks.append(self._holds)
+            self._holds = []
+        _sleep(seconds)
+        self._began = time.thread_time()
+
+
+@contextmanager
+def _holds(*, recorder: bool) -> Iterator[Holds]:
+    """Put an engine of its own in place, and take its watchdog's time."""
+    holds = Holds()
+    with tempfile.TemporaryDirectory() as folder:
+        before = use(Engine(Settings(logs="off", spans="off", state_dir=folder if recorder else "off")))
+        time.sleep = holds  # type: ignore[assignment]
+        try:
+            yield holds
+        finally:
+            time.sleep = _sleep
+            use(before)
+
+
+async def looks(begin: Callable[[asyncio.Event], Coroutine[None, None, None]], count: int, *, recorder: bool) -> str:
+    """Return a row of the table: what a look at ``count`` open streams costs.
+
+    ``begin`` makes a stream that sends something each time the event is set.
+    """
+    with _holds(recorder=recorder) as holds:
+        while recorder and not engine().recording():  # noqa: ASYNC110 - the watchdog's thread makes the file
+            await asyncio.sleep(0.01)
+        move = asyncio.Event()
+        tasks = [asyncio.ensure_future(begin(move)) for _ in range(count)]
+        await asyncio.sleep(2 * EVERY)  # those that have been begun before
+        holds.looks.clear()
+        while len(holds.looks) < LOOKS:
+            so_far = len(holds.looks)
+            move.set()
+            move.clear()
+            while len(holds.looks) == so_far:  # noqa: ASYNC110 - it is the watchdog's thread that looks
+                await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    shares = [sum(look) / EVERY * 100 for look in holds.looks]
+    longest = [max(look) * 1000 for look in holds.looks]
+    cells = [f"{min(figures):.2f} (+{statistics.median(figures) - min(figures):.2f})" for figures in (shares, longest)]
+    return f"| {'watchdog and recorder' if recorder else 'watchdog'} | {' | '.join(cells)} | {max(longest):.2f} |"

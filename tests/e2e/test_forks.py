@@ -18,7 +18,7 @@ SETUPS = {
     "gthread-workers": ("gunicorn", "forked:wsgi", *PRELOADED, "-k", "gthread", "--threads", "4"),
     "generators-in-threads": ("uvicorn", "forked:threads", "--workers", "2", "--loop", "uvloop"),
 }
-"""gunicorn's master has imported and instrumented all before it forks; uvicorn's workers are no forks."""
+"""gunicorn's master has imported all, and streamed itself, before it forks; uvicorn's workers are no forks."""
 BATCH = ["/ends"] * 10 + ["/raises"] * 3 + ["/hangs"] * 2
 LABELS = ["stream_result", "stream_stalled"]
 ENDED = {"/ends": ("ok", "false"), "/forks": ("ok", "false"), "/raises": ("silent", "false"), "/hangs": ("ok", "true")}
@@ -44,19 +44,22 @@ def send(service, paths):
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_each_worker_counts_for_itself(setup, stack, serve):
-    """Two workers: two process ids whose ledgers sum up to what was injected, and each tells of its own stalls."""
+    """Each process has an id of its own, the ledgers sum up to what was injected, and each tells of its own stalls."""
     server, app, *arguments = SETUPS[setup]
     name, sent, hung = f"forks-{setup}", [], set()
+    masters = ["/ends"] if "--preload" in arguments else []
+    env = ENV | {"WARM_UP": ""} if masters else ENV
     ready = "Booting worker" if server == "gunicorn" else "startup complete"
-    with serve(app, name, *arguments, server=server, env=ENV, ready=ready) as service:
+    with serve(app, name, *arguments, server=server, env=env, ready=ready) as service:
         while len(hung) < 2:
             assert len(sent) < 30 * len(BATCH), "one worker gets all"
             hung |= send(service, BATCH)["/hangs"]
             sent += BATCH
+        sent += masters
         stack.wait_until(lambda: sum(ledger(stack, name).values()) >= len(sent), "the ledger")
     assert ledger(stack, name) == injected(sent)
     counted = f'sum by (stream_process_id) (max_over_time(stream_ledger_ended_total{{service_name="{name}"}}[1h])) > 0'
-    assert len(stack.prometheus.query(counted)) == 2
+    assert len(stack.prometheus.query(counted)) == 2 + len(masters)
     started = f'sum(max_over_time(stream_ledger_started_total{{service_name="{name}"}}[1h]))'
     assert stack.prometheus.value(started) == len(sent)
     told = [

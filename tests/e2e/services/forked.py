@@ -13,6 +13,8 @@ from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from otel_streaming import WSGIStreamingMiddleware
+
 SILENCE = 3.0
 
 
@@ -56,3 +58,8 @@ async def in_threads(request):
 
 
 threads = Starlette(routes=[Route("/{path}", in_threads)])
+
+if "WARM_UP" in os.environ:  # a master that has streamed itself before it forks: one more that ends well
+    body = WSGIStreamingMiddleware(wsgi)({"REQUEST_METHOD": "GET", "PATH_INFO": "/ends"}, lambda *_: None)
+    list(body)
+    body.close()

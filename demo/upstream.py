@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 import sys
 from typing import Any
 
@@ -25,8 +27,10 @@ HOLD = 120.0
 COMPLETED_SIZE = 20_000
 """Bytes, at least, of the ``response.completed`` event, which repeats the whole answer."""
 
-Script = list[bytes | float | None]
-"""What a response does, step by step: send an event, pause for seconds, or break off (None)."""
+CLOSE, RESET, SPOIL = "close", "reset", "spoil"
+"""How a response breaks off: within a chunk, by FIN or RST, or with a chunk that is none."""
+Script = list[bytes | float | str]
+"""What a response does, step by step: send an event, pause for seconds, or break off."""
 
 
 def sse(data: dict[str, Any], event: str = "") -> bytes:
@@ -79,28 +83,44 @@ BEHAVIOURS: dict[str, Script] = {
     "linger": [*ALL, STOP, DONE, LINGER],
     "silent": [HOLD],
     "unfinished": HALF,
-    "cut": [*HALF, None],
+    "cut": [*HALF, CLOSE],
+    "reset": [*HALF, RESET],
+    "spoilt": [*HALF, SPOIL],
+    "hang": [*HALF, HOLD],
     "in_band_error": [*HALF, ERROR],
     "no_choices": [*HALF, NO_CHOICES, *REST, DONE],
     "pings": pings(HOLD),
     "stall": [*HALF, *pings(SILENCE), *REST, STOP, DONE],
+    "flood": [sse({"padding": " " * 250_000})] * 100,
     "held": tokens(1, int(HOLD / 0.25), 0.25),
     "responses": response(),
 }
 OVERLOADED = "overloaded"
 """The behaviour that answers 503 at once."""
+UNANSWERED = "unanswered"
+"""The behaviour that answers 503 after ``HOLD``, unless the reader leaves."""
+
+
+def break_off(how: str, writer: asyncio.StreamWriter) -> None:
+    """End the response before its end."""
+    writer.write(b"size\r\n" if how == SPOIL else b"%x\r\n%b" % (len(STOP), STOP[: len(STOP) // 2]))
+    if how == RESET:
+        no_linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
 
 
 async def respond(model: str, writer: asyncio.StreamWriter) -> None:
     """Write the whole response."""
-    if model == OVERLOADED:
+    if model == UNANSWERED:
+        await asyncio.sleep(HOLD)
+    if model in {OVERLOADED, UNANSWERED}:
         writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         return
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
     writer.write(b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n")
     for step in BEHAVIOURS[model]:
-        if step is None:
-            writer.write(b"%x\r\n%b" % (len(STOP), STOP[: len(STOP) // 2]))
+        if isinstance(step, str):
+            break_off(step, writer)
             return
         if isinstance(step, bytes):
             writer.write(b"%x\r\n%b\r\n" % (len(step), step))

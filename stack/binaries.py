@@ -1,5 +1,7 @@
 """Find the collector and Prometheus, or build them once from the modules in ``collector/distribution``.
 
+The proxies that tests put in front of a service are found or made in the same way, of Debian's packages.
+
 ``python -m stack.binaries`` prints where they are and builds what is missing.
 """
 
@@ -34,23 +36,25 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True)
 class Product:
-    """The programs of one Go module.
+    """The programs of one Go module, or of one Debian package.
 
     Attributes:
-        name: Of the module, in messages.
-        source: Its folder.
-        inputs: The files there that decide what a build yields.
+        name: Of the module or package.
         on_path: What each program is called on PATH.
         minimum: The oldest version on PATH that will do.
-        recipe: Shell commands; run in an empty folder, with $SOURCE, and $OUT for the programs.
+        recipe: Shell commands; run in an empty folder, with $NAME, $SOURCE, and $OUT for the programs.
+        source: The module's folder.
+        inputs: The files there that decide what a build yields; none of a package.
+        version: How a program is asked for its version.
     """
 
     name: str
-    source: Path
-    inputs: tuple[str, ...]
     on_path: dict[str, str]
     minimum: tuple[int, ...]
     recipe: str
+    source: Path = DISTRIBUTION
+    inputs: tuple[str, ...] = ()
+    version: str = "--version"
 
     @property
     def folder(self) -> Path:
@@ -64,16 +68,32 @@ class Product:
     def find(self, program: str) -> Path | None:
         """Return the program's path: on PATH, if new enough, else in the cache."""
         on_path = shutil.which(self.on_path[program])
-        if on_path and _version(on_path) >= self.minimum:
+        if on_path and _version(on_path, self.version) >= self.minimum:
             return Path(on_path)
         built = self.folder / program
         return built if built.exists() else None
 
 
+# Needs neither root nor the machine's own lists of packages, and installs nothing: what dpkg unpacks runs where it is,
+# with the libraries that the machine has not got.
+_UNPACK = """
+    mkdir -p lists/partial archives/partial "$OUT/lib"
+    apt="apt-get -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD"
+    $apt update
+    $apt install --download-only --reinstall --no-install-recommends --yes "$NAME"
+    for package in archives/*.deb; do dpkg -x "$package" "$OUT/root"; done
+    find "$OUT/root" -name '*.so*' -exec mv {} "$OUT/lib" ';'
+    cat >"$OUT/$NAME" <<'END'
+#!/bin/sh
+here=$(dirname "$0")
+LD_LIBRARY_PATH=$here/lib exec "$here/root/usr/sbin/$(basename "$0")" "$@"
+END
+    chmod +x "$OUT/$NAME"
+"""
+
 PRODUCTS = (
     Product(
         name="otelcol",
-        source=DISTRIBUTION,
         inputs=("builder.yaml", "go.mod", "go.sum", "builder/go.mod", "builder/go.sum"),
         on_path={"otelcol": "otelcol-contrib"},
         minimum=(0, 155),
@@ -97,11 +117,13 @@ PRODUCTS = (
             cd "$SOURCE" && go build -tags=netgo,remove_all_sd -o "$OUT/" $commands/prometheus $commands/promtool
         """,
     ),
+    Product(name="nginx", on_path={"nginx": "nginx"}, minimum=(1, 18), recipe=_UNPACK, version="-v"),
+    Product(name="haproxy", on_path={"haproxy": "haproxy"}, minimum=(2, 6), recipe=_UNPACK, version="-v"),
 )
 
 
 def find_or_build(program: str) -> Path:
-    """Return the path of ``otelcol``, ``prometheus`` or ``promtool``: from PATH, the cache, or a build.
+    """Return the path of a program of ``PRODUCTS``: from PATH, the cache, or a build.
 
     Raises:
         StackError: It is nowhere and cannot be built; the message says what to install.
@@ -109,7 +131,10 @@ def find_or_build(program: str) -> Path:
     product = next(p for p in PRODUCTS if program in p.on_path)
     found = product.find(program)
     if found is None:
-        _check_go()
+        if product.inputs:
+            _check_go()
+        else:
+            _check_apt(product)
         _build(product)
         found = product.folder / program
     return found
@@ -121,13 +146,13 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
 
-def _version(program: str) -> tuple[int, ...]:
+def _version(program: str, how: str = "--version") -> tuple[int, ...]:
     """Ask a program for its version; one that does not tell is older than any."""
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run([program, how], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    match = re.search(r"version v?(\d+)\.(\d+)", answer.stdout + answer.stderr)
+    match = re.search(r"version:? (?:nginx/)?v?(\d+)\.(\d+)", answer.stdout + answer.stderr)
     return tuple(map(int, match.groups())) if match else ()
 
 
@@ -141,7 +166,7 @@ def _check_go() -> None:
             return
         trouble = go.stderr.strip()
     go_version = next(line for line in (DISTRIBUTION / "go.mod").read_text().splitlines() if line.startswith("go "))
-    missing = [p for p in PRODUCTS if not all(map(p.find, p.on_path))]
+    missing = [p for p in PRODUCTS if p.inputs and not all(map(p.find, p.on_path))]
     wanted = [f"{' and '.join(p.on_path.values())} {_dotted(p.minimum)} or later" for p in missing]
     present = filter(None, map(shutil.which, (name for p in missing for name in p.on_path.values())))
     message = [
@@ -152,6 +177,13 @@ def _check_go() -> None:
         *(f"    {path} is {_dotted(_version(path)) or 'of no known version'}: too old." for path in present),
     ]
     raise StackError("\n".join(message))
+
+
+def _check_apt(product: Product) -> None:
+    if not all(map(shutil.which, ("apt-get", "dpkg"))):
+        wanted = f"{product.name} {_dotted(product.minimum)} or later"
+        message = f"{wanted}: not on PATH, and there is no apt-get to fetch it with. Install it, on PATH."
+        raise StackError(message)
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -178,7 +210,7 @@ def _build(product: Product) -> None:
             work, out = Path(here, "work"), Path(here, "out")
             work.mkdir()
             out.mkdir()
-            env = {**os.environ, **_GO_ENV, "SOURCE": str(product.source), "OUT": str(out)}
+            env = {**os.environ, **_GO_ENV, "NAME": product.name, "SOURCE": str(product.source), "OUT": str(out)}
             command = ["sh", "-ec", product.recipe]
             with subprocess.Popen(command, cwd=work, env=env, stdout=output, stderr=output) as process:
                 while _running(process):
@@ -207,7 +239,7 @@ def _running(process: subprocess.Popen[bytes]) -> bool:
 
 
 def main() -> int:
-    """Print the three paths; say what to install where that cannot be."""
+    """Print the path of each program; say what to install where that cannot be."""
     try:
         for product in PRODUCTS:
             for program in product.on_path:

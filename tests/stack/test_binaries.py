@@ -66,6 +66,8 @@ def test_go_too_old(empty):
         ("otelcol", "otelcol-contrib", "otelcol-contrib version v1.2.3"),
         ("prometheus", "prometheus", "prometheus, version 3.14.0 (branch: HEAD, revision: abc)"),
         ("promtool", "promtool", "promtool, version 3.7.0 (branch: HEAD, revision: abc)"),
+        ("nginx", "nginx", "nginx version: nginx/1.22.1"),
+        ("haproxy", "haproxy", "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/"),
     ],
 )
 def test_on_path(empty, name, called, says):
@@ -86,6 +88,14 @@ def test_too_old(empty, name, called, says, reported):
     """What is on PATH and too old is ignored, and the message tells so."""
     program(empty, called, says)
     with pytest.raises(StackError, match=reported):
+        find_or_build(name)
+
+
+@pytest.mark.parametrize(("name", "says"), [("nginx", "nginx version: nginx/1.14.2"), ("haproxy", "")])
+def test_no_package(empty, name, says):
+    """A proxy that is too old or not there, where there is no apt-get either: the message says what to install."""
+    program(empty, name, says)
+    with pytest.raises(StackError, match=rf"{name} \d+\.\d+ or later: not on PATH, and there is no apt-get"):
         find_or_build(name)
 
 

@@ -48,7 +48,7 @@ def contract() -> str:
             "",
             "Generated from `otel_streaming/semconv.py`. Label values outside a closed list become `_OTHER`.",
             "No signal carries stream content, header values, query strings or addresses of clients. The list is whole",
-            "and fixed; what belongs to hooks still to come (proxies) is not emitted yet.",
+            "and fixed.",
             "",
             "## Span attributes",
             "",

@@ -1,0 +1,149 @@
+"""Real proxies in front of the demo's model server, which misbehaves on request."""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import socket
+import sys
+from dataclasses import dataclass
+
+from demo.clients import Client, Leave
+from stack import Process, find_or_build, free_ports, wait_until
+from stack.collector import CONFIGURATION
+
+LIMIT = 3
+"""Seconds after which the proxies give up a silent server, and a reader that takes nothing."""
+FOLDER = CONFIGURATION / "proxies"
+SYSLOG = "127.0.0.1:54526"
+"""Where the lines that we ship make HAProxy send its log."""
+
+NGINX = """
+user {user};
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.error.log;
+events {{}}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {shipped}/nginx.conf;
+    server {{
+        listen 127.0.0.1:{port};
+        access_log {folder}/streams.log streams;
+        error_log {folder}/streams.log error;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+        proxy_read_timeout {limit}s;
+        send_timeout {limit}s;
+        location /unnamed {{ proxy_pass http://127.0.0.1:{model}; }}
+        location / {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{model}; }}
+        location /refused {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{nobody}; }}
+        location /rejected {{ set $stream_route $uri; return 503; }}
+        location /page {{ set $stream_route $uri; default_type application/json; return 200 "{{}}"; }}
+    }}
+}}
+"""
+HAPROXY = """
+defaults
+    mode http
+    option abortonclose
+    retries 0
+    timeout connect {limit}s
+    timeout client {limit}s
+    timeout server {limit}s
+frontend api
+    bind 127.0.0.1:{port}
+{shipped}
+    http-request set-var(txn.stream_route) path if !{{ path /unnamed }}
+    http-request deny deny_status 503 if {{ path /rejected }}
+    http-request return status 200 content-type application/json string {{}} if {{ path /page }}
+    use_backend nobody if {{ path /refused }}
+    default_backend model
+backend model
+    server one 127.0.0.1:{model}
+backend nobody
+    server one 127.0.0.1:{nobody}
+"""
+
+
+def nginx(folder, port, model, nobody):
+    """Return the nginx, and what the collector has to know of it."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    text = NGINX.format(folder=folder, port=port, model=model, nobody=nobody, user=user, shipped=FOLDER, limit=LIMIT)
+    (folder / "nginx.conf").write_text(text)
+    argv = [find_or_build("nginx"), "-p", folder, "-c", folder / "nginx.conf"]
+    return Process("nginx", argv, folder / "nginx.log"), {"NGINX_LOG": f"{folder}/streams.log"}
+
+
+def haproxy(folder, port, model, nobody):
+    """Return the HAProxy, and what the collector has to know of it."""
+    shipped = (FOLDER / "haproxy.cfg").read_text()
+    log = f"127.0.0.1:{free_ports(1)[0]}"
+    assert SYSLOG in shipped
+    text = HAPROXY.format(port=port, model=model, nobody=nobody, shipped=shipped.replace(SYSLOG, log), limit=LIMIT)
+    (folder / "haproxy.cfg").write_text(text)
+    argv = [find_or_build("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+    return Process("haproxy", argv, folder / "haproxy.log"), {"HAPROXY_LOG": log}
+
+
+PROXIES = {"nginx": nginx, "haproxy": haproxy}
+
+
+@dataclass
+class Asker(Client):
+    """A client that may also leave before the headers, never read, use another method, or ask for nothing by name."""
+
+    patience: float | None = None
+    reads: bool = True
+    method: str = "POST"
+    accept: str = "text/event-stream"
+
+    def _request(self):
+        request = super()._request().replace(b"POST", self.method.encode(), 1)
+        return request.replace(b"Accept: text/event-stream", f"Accept: {self.accept}".encode())
+
+    async def run(self):
+        if not self.reads:
+            await self._hold()
+            return self
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(super().run(), self.patience)
+        return self
+
+    async def _hold(self):
+        """Take nothing until the other side has given up, and has reset the connection for it."""
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            held.connect(("127.0.0.1", self.port))
+            held.sendall(self._request())
+            held.setblocking(False)
+            await asyncio.sleep(2 * LIMIT)
+
+
+async def ask(clients):
+    """Let all of them ask at once."""
+    return await asyncio.gather(*(client.run() for client in clients))
+
+
+@contextlib.contextmanager
+def proxied(name, folder):
+    """Yield the port of a proxy in front of the model server, and the environment of its collector."""
+    port, model, nobody = free_ports(3)
+    proxy, env = PROXIES[name](folder, port, model, nobody)
+    server = Process("model", [sys.executable, "-m", "demo.upstream", str(model)], folder / "model.log")
+    with server, proxy:
+        for process, listens in ((server, model), (proxy, port)):
+            wait_until(lambda listens=listens: connects(listens), f"{process.name} to listen", processes=(process,))
+        yield port, env
+
+
+def connects(port):
+    with socket.create_connection(("127.0.0.1", port)):
+        return True
+
+
+__all__ = ["Asker", "Leave", "ask", "proxied"]

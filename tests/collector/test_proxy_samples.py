@@ -1,0 +1,136 @@
+"""What lines of an access log become that no proxy here writes: Envoy's, and media types of every kind."""
+
+import json
+from collections import Counter
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+import yaml
+from verdicts import (
+    BLANK_LEFT,
+    EXPIRED,
+    GAVE_UP,
+    HUNG,
+    IMPATIENT,
+    LEFT,
+    LOST,
+    LOUD,
+    OK,
+    SPOILT,
+    assert_ended,
+    ended,
+    labels,
+)
+
+from otel_streaming import semconv
+from stack.collector import CONFIGURATION, Collector
+
+pytestmark = pytest.mark.e2e
+
+SERVICE, READY = "edge", "/ready"
+SHIPPED = yaml.safe_load((CONFIGURATION / "proxies" / "envoy.yaml").read_text())["access_log"]
+FORMAT = SHIPPED[0]["typed_config"]["log_format"]["json_format"]
+
+
+class Line(NamedTuple):
+    """What a line says beyond a complete stream of server-sent events, and what becomes of it."""
+
+    says: dict
+    verdict: tuple | None
+    labels: dict = MappingProxyType({})
+
+    def text(self, route):
+        usual = {"method": "POST", "status": 200, "media_type": "text/event-stream", "flags": "-", "bytes": 9}
+        line = {"milliseconds": 3000, "kind": None, "route": route} | usual | self.says
+        assert line.keys() == FORMAT.keys()
+        return json.dumps({name: value for name, value in line.items() if value is not None})  # omit_empty_values
+
+
+def of_type(media_type, protocol, **more):
+    return Line({"media_type": media_type}, OK, {"PROTOCOL": protocol, **more})
+
+
+ENDLESS = {"KIND": "subscription", "TERMINAL": "not_required"}
+LINES = {
+    "complete": Line({}, OK),
+    "client-left": Line({"flags": "DC"}, LEFT),
+    "client-reset": Line({"flags": "DR"}, LEFT),
+    "gave-up": Line({"flags": "DC", "bytes": 0}, GAVE_UP),
+    "impatient": Line({"flags": "DC", "bytes": 0, "status": 0, "media_type": None}, IMPATIENT, {"STATUS_CODE": None}),
+    "upstream-closed": Line({"flags": "UC"}, LOST),
+    "upstream-reset": Line({"flags": "UR"}, LOST),
+    "local-reset": Line({"flags": "LR"}, LOST),
+    "upstream-protocol": Line({"flags": "UPE"}, SPOILT),
+    "client-protocol": Line({"flags": "DPE"}, SPOILT),
+    "idle": Line({"flags": "SI"}, HUNG),
+    "route-timeout": Line({"flags": "UT"}, EXPIRED),
+    "duration-timeout": Line({"flags": "DT"}, EXPIRED),
+    "stream-duration": Line({"flags": "UMSDR"}, EXPIRED),
+    "two-flags": Line({"flags": "DC,UT"}, EXPIRED),
+    "harmless-flag": Line({"flags": "RFCF"}, OK),
+    "no-server": Line({"flags": "UH", "status": 503, "media_type": "text/plain"}, LOUD, {"STATUS_CODE": 503}),
+    "rejected": Line(
+        {"flags": "RL", "status": 503, "media_type": None}, LOUD, {"STATUS_CODE": 503, "ORIGIN": "intermediary"}
+    ),
+    "streamed-error": Line({"status": 500}, LOUD, {"STATUS_CODE": 500}),
+    "subscription": Line({"flags": "DC", "kind": "subscription", "bytes": 0}, BLANK_LEFT, ENDLESS),
+    "odd-kind": Line({"kind": "sometimes"}, OK),
+    "parameters": of_type("text/event-stream; charset=utf-8", "sse"),
+    "x-ndjson": of_type("application/x-ndjson", "ndjson"),
+    "json-seq": of_type("application/json-seq", "json_seq"),
+    "mixed": of_type("multipart/mixed;boundary=x", "multipart"),
+    "replace": of_type("multipart/x-mixed-replace", "multipart", **ENDLESS),
+    "eventstream": of_type("application/vnd.amazon.eventstream", "eventstream"),
+    "page": Line({"media_type": "text/html"}, None),
+    "no-content": Line({"status": 204}, None),
+    "range": Line({"status": 206}, None),
+    "not-found": Line({"status": 404}, None),
+    "head": Line({"method": "HEAD"}, None),
+}
+DUE = {"impatient", "no-server", "rejected"}
+"""Of which no streaming type came: that a stream was due is known by the route alone."""
+
+
+def append(log, *lines):
+    with log.open("a") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture(scope="module")
+def read(stack, tmp_path_factory):
+    """Let a collector read every line once."""
+    folder = tmp_path_factory.mktemp("envoy")
+    log = folder / "streams.log"
+    env = {
+        "ENVOY_LOG": str(log),
+        "ENVOY_SERVICE": SERVICE,
+        "PROMETHEUS_OTLP": f"{stack.prometheus.url}/api/v1/otlp",
+    }
+    with Collector(folder, ["config.yaml", "overlays/envoy.yaml"], env) as collector:
+
+        def counts():
+            append(log, Line({}, OK).text(READY))
+            return ended(stack, SERVICE, http_route=READY)
+
+        stack.wait_until(counts, "the first line")  # a log is read from its end on, when it is found
+        append(log, "no JSON", *(line.text(f"/{name}") for name, line in LINES.items()))
+        yield
+    lines = collector.log.read_text().splitlines()
+    assert {line.split("\t")[1] for line in lines if line.count("\t") > 1} == {"info"}
+
+
+@pytest.mark.parametrize("name", [name for name, line in LINES.items() if line.verdict])
+def test_line(stack, read, name):
+    """Each line is one stream, with the contract's labels and no other."""
+    line, route = LINES[name], f"/{name}"
+    due = {"PROTOCOL": semconv.OTHER} if name in DUE else {}
+    assert_ended(stack, SERVICE, route, {labels(line.verdict, route, **due, **line.labels): 1})
+
+
+def test_other_lines(stack, read):
+    """Whatever is no stream counts nothing."""
+    wanted = Counter([READY, *(f"/{name}" for name, line in LINES.items() if line.verdict)])
+    assert_ended(stack, SERVICE, "/complete", {labels(OK, "/complete"): 1})
+    found = Counter(dict(series)[semconv.ROUTE.label] for series in ended(stack, SERVICE))
+    assert found == wanted

@@ -38,6 +38,8 @@ from otel_streaming.semconv import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otel_streaming._blame import Feed
     from otel_streaming._engine import Engine
     from otel_streaming._exchange import HeaderList
@@ -46,12 +48,29 @@ if TYPE_CHECKING:
     from otel_streaming._verdict import StreamSummary
 
 _STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_EXPIRED = Cause(Reason.DEADLINE_EXCEEDED, Origin.CLIENT)
 _AT_EXIT = Cause(Reason.UNKNOWN, Origin.UNKNOWN)
 _SHORT = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 
 _DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
 _LONG = 512
 """Bytes of a message above which its events are counted one by one."""
+
+
+class Fields:
+    """Header fields of a library that keeps them as text, read anew each time."""
+
+    def __init__(self, headers: Any) -> None:
+        self._headers = headers
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield names and values."""
+        for name, value in self._headers.items():
+            yield _bytes(name), _bytes(value)
+
+
+def _bytes(text: Any) -> bytes:
+    return text if isinstance(text, bytes) else str(text).encode("utf-8", "replace")
 
 
 class Reading(Exchange):
@@ -97,6 +116,11 @@ class Reading(Exchange):
         self._stop(cause_of_reading(exception))
 
     @harmless
+    def expired(self) -> None:
+        """The reader's own limit for the whole has passed."""
+        self._stop(_EXPIRED)
+
+    @harmless
     def closed(self) -> None:
         """The reader wants no more; after the end it means nothing."""
         self._stop(_STOPPED)
@@ -126,7 +150,7 @@ class Call(Reading):
 
     _cache = Cache.NONE
     _events = 0  # beyond one a message
-    _left: int | None = None  # what is still to come of a body that is no stream
+    _left: int | None = None  # what is to come of the body, or still to come of one that is no stream
     _status = 0
     _quiet: Protocol | None = None  # of a body that is no stream: told only if it ends badly
     _feed: Feed | None = None
@@ -159,6 +183,7 @@ class Call(Reading):
         kind = kind_of(request, protocol, self._name, settings, media_type)
         if kind is Kind.OTHER:
             return self._no_stream(protocol, None if encoded else length)
+        self._left = None if encoded else length
         self._cache = cache_of(headers)
         stream = self._new(request, protocol, kind, encoded=encoded, dialect=announced(headers))
         stream.headers(self.clock(), status)
@@ -207,9 +232,10 @@ class Call(Reading):
     @harmless
     def finished(self) -> None:
         """The reader has got all there was."""
-        super().finished()
-        if self._quiet is not None and (self._left or 0) > 0:
+        size = self.stream.size if self.stream is not None else 0
+        if (self._left or 0) > size:  # not every library minds
             self._stop(_SHORT)
+        super().finished()
         self._quiet = None
 
     def _stop(self, cause: Cause) -> None:

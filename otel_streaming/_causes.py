@@ -92,7 +92,7 @@ _OF_A_READER = {
     "builtins.OSError": _LOST,  # TLS errors are of its kind
     **{f"{library}.DecodingError": _BROKEN for library in ("httpx", "httpx2")},
     "urllib3.DecodeError": _BROKEN,
-    "aiohttp.ContentEncodingError": _BROKEN,
+    "aiohttp.HttpProcessingError": _BROKEN,  # a body that is not as encoded as it says, a line without end
 }
 """Where they say another thing to who reads than to who produces."""
 

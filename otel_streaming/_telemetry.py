@@ -159,12 +159,15 @@ class Telemetry:
 
     @staticmethod
     def suppressed() -> bool:
-        """Tell whether requests are not to be watched here: exporters say so of their own."""
+        """Tell whether requests are not to be watched here: exporters say so of their own.
+
+        That libraries below are not to make further spans of one request (contrib says so) is no matter of ours.
+        """
         from opentelemetry.instrumentation.utils import (  # noqa: PLC0415 - takes longer to import than all of ours
-            is_http_instrumentation_enabled,
+            is_instrumentation_enabled,
         )
 
-        return not is_http_instrumentation_enabled()
+        return not is_instrumentation_enabled()
 
     @staticmethod
     def sent(carrier: Carrier) -> SpanContext:

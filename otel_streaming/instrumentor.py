@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from otel_streaming import frameworks, httpx, servers
+from otel_streaming import aiohttp, frameworks, httpx, servers, urllib3
 from otel_streaming._patches import Patches
 
 if TYPE_CHECKING:
@@ -44,4 +44,18 @@ class HTTPXStreamingInstrumentor(_Instrumentor):
     """The clients of httpx and httpx2."""
 
     hooks = httpx.HOOKS
+    _patches = Patches()
+
+
+class AiohttpStreamingInstrumentor(_Instrumentor):
+    """The client of aiohttp."""
+
+    hooks = aiohttp.HOOKS
+    _patches = Patches()
+
+
+class URLLib3StreamingInstrumentor(_Instrumentor):
+    """The client of urllib3, and so requests and botocore."""
+
+    hooks = urllib3.HOOKS
     _patches = Patches()

@@ -35,10 +35,48 @@ def _httpx_async(name):
     return read
 
 
+@asynccontextmanager
+async def _aiohttp(url, *, timeout=10, headers=None, method="GET"):
+    import aiohttp
+
+    patience = aiohttp.ClientTimeout(sock_connect=timeout, sock_read=timeout)
+    async with (
+        aiohttp.ClientSession(timeout=patience) as session,
+        session.request(method, url, headers=headers) as response,
+    ):
+        yield response.content.iter_any()
+
+
+@asynccontextmanager
+async def _urllib3(url, *, timeout=10, headers=None, method="GET"):
+    import urllib3
+
+    with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
+        response = pool.request(method, url, headers=headers, preload_content=False)
+        try:
+            yield _each(response.stream(decode_content=False))
+        finally:
+            response.close()
+
+
+@asynccontextmanager
+async def _requests(url, *, timeout=10, headers=None, method="GET"):
+    import requests
+
+    with (
+        requests.Session() as session,
+        session.request(method, url, headers=headers, timeout=timeout, stream=True) as response,
+    ):
+        yield _each(response.iter_content(None))
+
+
 READERS = {
     "httpx": _httpx_sync("httpx"),
     "httpx-async": _httpx_async("httpx"),
     "httpx2": _httpx_sync("httpx2"),
     "httpx2-async": _httpx_async("httpx2"),
+    "aiohttp-async": _aiohttp,
+    "urllib3": _urllib3,
+    "requests": _requests,
 }
 ASYNC = [name for name in READERS if name.endswith("-async")]

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -107,7 +107,7 @@ def test_a_stream_under_an_unsampled_trace_belongs_to_it(module, upstream, monke
 def test_exporters_requests_are_left_alone(module, upstream):
     """Where instrumentation is suppressed nothing is watched."""
     url = upstream.answer(*WHOLE)
-    with testing.capture() as captured, hooked(), suppress_http_instrumentation():
+    with testing.capture() as captured, hooked(), suppress_instrumentation():
         asyncio.run(read(module, url, "sync"))
     assert captured == []
 

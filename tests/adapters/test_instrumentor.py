@@ -4,6 +4,10 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import pytest
+
+from otel_streaming import instrumentor
+
 SCRIPT = """
 import sys
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor
@@ -88,9 +92,8 @@ def test_hooks_come_and_go():
     assert done.returncode == 0, done.stderr
 
 
-def test_entry_point():
-    """``opentelemetry-instrument`` finds the instrumentor by its entry point."""
-    (point,) = [e for e in entry_points(group="opentelemetry_instrumentor") if e.name == "otel_streaming_asgi"]
-    from otel_streaming.instrumentor import ASGIStreamingInstrumentor
-
-    assert point.load() is ASGIStreamingInstrumentor
+@pytest.mark.parametrize("name", ["ASGI", "HTTPX", "Aiohttp", "URLLib3"])
+def test_entry_points(name):
+    """``opentelemetry-instrument`` finds each instrumentor by its entry point."""
+    (point,) = entry_points(group="opentelemetry_instrumentor", name=f"otel_streaming_{name.lower()}")
+    assert point.load() is getattr(instrumentor, f"{name}StreamingInstrumentor")

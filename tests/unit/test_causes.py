@@ -5,6 +5,7 @@ import http.client
 import ssl
 from types import SimpleNamespace
 
+import aiohttp
 import anyio
 import httpcore
 import httpx
@@ -205,6 +206,8 @@ def test_close_codes(reason):
         (OSError("TLS"), ("connection_lost", "upstream")),
         (httpx.ReadTimeout(""), ("idle_timeout", "upstream")),
         (httpx.DecodingError(""), ("protocol_error", "upstream")),
+        (aiohttp.http_exceptions.ContentEncodingError(""), ("protocol_error", "upstream")),
+        (urllib3.exceptions.DecodeError(""), ("protocol_error", "upstream")),
         (ValueError(), ("producer_error", "upstream")),
     ],
     ids=lambda value: type(value).__name__,

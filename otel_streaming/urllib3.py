@@ -1,0 +1,205 @@
+"""The urllib3 adapter, and so that of requests and botocore: each response's body, as its methods hand it out.
+
+Each attempt is a call: retries and redirects make their own. A response that is loaded at once is read while it is
+made, so it is watched from its first line on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from otel_streaming._call import Fields, call
+from otel_streaming._reading import MISUSE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from otel_streaming._call import Call
+    from otel_streaming._patches import Patches
+
+_asked: ContextVar[Call | None] = ContextVar("otel_streaming_asked", default=None)
+"""The attempt that awaits its response."""
+_KEY = "_otel_streaming"
+
+
+class _Held:
+    """The watch over a body, for as long as its response lives."""
+
+    __slots__ = ("_reading", "watch")
+
+    def __init__(self, watch: Call) -> None:
+        self.watch = watch
+        self._reading = False
+
+    def __del__(self) -> None:
+        """End what was neither read to its end nor closed."""
+        self.watch.dropped()
+
+    def read(self, reading: Callable[..., bytes | None], *args: Any, **kwargs: Any) -> bytes | None:
+        """Read on."""
+        self._reading = True
+        self.watch.wants()
+        try:
+            body = reading(*args, **kwargs)
+        except MISUSE:
+            raise
+        except BaseException as exception:
+            self.watch.broke(exception)
+            raise
+        finally:
+            self._reading = False
+        if body:
+            self.watch.got(body)
+        return body
+
+    def leave(self, response: Any) -> None:
+        """Tell that nobody reads on, unless it is a reading that releases or closes."""
+        if self._reading:
+            return
+        if _is_over(response):
+            self.watch.finished()
+        else:
+            self.watch.dropped()  # by the finaliser too, which closes
+
+
+def _is_over(response: Any) -> bool:
+    """Tell whether all there was has been handed out: nothing is left in the connection, or in a decoder."""
+    if not response.isclosed() and response.length_remaining != 0:
+        return False
+    decoder, decoded = getattr(response, "_decoder", None), getattr(response, "_decoded_buffer", b"")
+    return not decoded and not getattr(decoder, "has_unconsumed_tail", False)
+
+
+def _begin(pool: Any, method: str, url: str, headers: Any) -> Call | None:
+    host, path = pool.host, url.partition("?")[0]
+    if not path.startswith("/"):  # through a proxy
+        with contextlib.suppress(ValueError):  # urllib3 knows more addresses than the standard library
+            host, path = urlsplit(path).hostname, urlsplit(path).path
+    return call(method, host, unquote(path), Fields(headers or {}))
+
+
+def _requests(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def _make_request(pool: Any, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        watch = _begin(pool, method, url, kwargs.get("headers"))
+        token = _asked.set(watch)
+        try:
+            return original(pool, conn, method, url, *args, **kwargs)
+        except BaseException as exception:
+            if watch is not None and _asked.get() is watch:
+                watch.failed(exception)
+            raise
+        finally:
+            _asked.reset(token)
+
+    return _make_request
+
+
+def _begins(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def __init__(response: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it is one
+        watch = _asked.get()
+        if watch is None or kwargs.get("original_response") is None:
+            original(response, *args, **kwargs)
+            return
+        _asked.set(None)
+        watched = watch.answered(kwargs.get("status", 0), Fields(kwargs.get("headers") or {}))
+        if watched:
+            response.__dict__[_KEY] = _Held(watch)
+        original(response, *args, **kwargs)
+        if watched and _is_over(response):
+            watch.finished()
+
+    return __init__
+
+
+def _reads(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def read(response: Any, *args: Any, **kwargs: Any) -> Any:
+        held = response.__dict__.get(_KEY)
+        if held is None:
+            return original(response, *args, **kwargs)
+        body = held.read(original, response, *args, **kwargs)
+        if _is_over(response):
+            held.watch.finished()
+        return body
+
+    return read
+
+
+def _each(chunks: Any, held: _Held) -> Iterator[bytes]:
+    try:
+        while (chunk := held.read(next, chunks, None)) is not None:
+            yield chunk
+        held.watch.finished()
+    except MISUSE:
+        raise
+    except BaseException:
+        held.watch.closed()  # unless it broke, the reader has left: urllib3 closes the connection
+        raise
+    finally:
+        chunks.close()
+
+
+def _reads_each(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def read_chunked(response: Any, *args: Any, **kwargs: Any) -> Any:
+        held = response.__dict__.get(_KEY)
+        chunks = original(response, *args, **kwargs)
+        return chunks if held is None else _each(chunks, held)
+
+    return read_chunked
+
+
+def _shuts(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def shutdown(response: Any, *args: Any, **kwargs: Any) -> Any:
+        held = response.__dict__.get(_KEY)
+        if held is not None:
+            held.watch.closed()  # the reading that it interrupts, too
+        return original(response, *args, **kwargs)
+
+    return shutdown
+
+
+def _leaves(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def leave(response: Any) -> Any:
+        held = response.__dict__.get(_KEY)
+        if held is not None:
+            held.leave(response)
+        return original(response)
+
+    return leave
+
+
+_HOW = {
+    **dict.fromkeys(("read", "read1"), _reads),
+    "read_chunked": _reads_each,
+    **dict.fromkeys(("close", "drain_conn", "release_conn"), _leaves),
+    "shutdown": _shuts,
+}
+_SINCE_2_0 = {"read1", "shutdown"}
+
+
+def responses(module: ModuleType, patches: Patches) -> None:
+    """Watch how responses are read and left; at last, so that none is watched in part, how they begin."""
+    response = module.HTTPResponse
+    for name, wrapper in _HOW.items():
+        if name not in _SINCE_2_0 or hasattr(response, name):
+            patches.wrap(response, name, wrapper)
+    patches.wrap(response, "__init__", _begins)
+
+
+def requests(module: ModuleType, patches: Patches) -> None:
+    """Watch each attempt, as it is sent."""
+    patches.wrap(module.HTTPConnectionPool, "_make_request", _requests)
+
+
+HOOKS = {"urllib3.response": responses, "urllib3.connectionpool": requests}
+"""What is patched when a module is imported by the host; nothing is imported for it."""

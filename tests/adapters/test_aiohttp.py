@@ -1,0 +1,530 @@
+"""aiohttp: every way of reading and of leaving, with and without contrib's instrumentation."""
+
+import asyncio
+import contextlib
+import gc
+import gzip
+import logging
+
+import aiohttp
+import pytest
+from opentelemetry import trace
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.trace import SpanKind
+from test_clients import DONE, TOKENS, WHOLE
+from test_httpx import spans
+from upstream import CUT, Upstream
+
+from otel_streaming import testing
+from otel_streaming.instrumentor import AiohttpStreamingInstrumentor
+
+BODY, ALL = b"".join(TOKENS), b"".join(WHOLE)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def upstream(server):
+    server.answers.clear()
+    return server
+
+
+@contextlib.contextmanager
+def hooked(on=True):
+    if not on:
+        yield
+        return
+    AiohttpStreamingInstrumentor().instrument()
+    try:
+        yield
+    finally:
+        AiohttpStreamingInstrumentor().uninstrument()
+
+
+@pytest.fixture
+def captured():
+    with testing.capture() as captured, hooked():
+        yield captured
+        if captured.engine.registry.open_count:
+            gc.collect()
+        assert captured.engine.registry.open_count == 0
+
+
+async def till_empty(read):
+    got = b""
+    while body := await read():
+        got += body
+    return got
+
+
+async def in_chunks(response):
+    got = b""
+    while (body := await response.content.readchunk()) != (b"", False):
+        got += body[0]
+    return got
+
+
+async def at_once(response):
+    got = b""
+    while not response.content.at_eof():
+        if not (body := response.content.read_nowait()):
+            body = await response.content.read(1)
+        got += body
+    return got
+
+
+async def joined(iterable):
+    return b"".join([body async for body in iterable])
+
+
+async def pairs(response):
+    return b"".join([body async for body, _ in response.content.iter_chunks()])
+
+
+async def as_text(response):
+    return (await response.text()).encode()
+
+
+WAYS = {
+    "response.read": lambda response: response.read(),
+    "response.text": as_text,
+    "read": lambda response: response.content.read(),
+    "read(n)": lambda response: till_empty(lambda: response.content.read(16)),
+    "readany": lambda response: till_empty(response.content.readany),
+    "readline": lambda response: till_empty(response.content.readline),
+    "readuntil": lambda response: till_empty(lambda: response.content.readuntil(b"\n\n")),
+    "readexactly": lambda response: response.content.readexactly(len(BODY)),
+    "readchunk": in_chunks,
+    "read_nowait": at_once,
+    "async for": lambda response: joined(response.content),
+    "iter_any": lambda response: joined(response.content.iter_any()),
+    "iter_chunked": lambda response: joined(response.content.iter_chunked(32)),
+    "iter_chunks": pairs,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_reading(way, upstream, captured):
+    """However the content is read, all of it is seen, and its end as soon as the reader has come to it."""
+    url = upstream.answer(TOKENS[0], 0.02, *TOKENS[1:], 0.02)
+
+    async def reading():
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert await WAYS[way](response) == BODY
+            if way == "readexactly":  # the end has not been read; it comes, and who leaves then has had everything
+                await asyncio.wait_for(response.content.wait_eof(), 10)
+                return
+            assert len(captured) == 1
+
+    asyncio.run(reading())
+    [summary] = captured
+    assert (summary.reason.value, summary.size) == ("missing_terminal", len(BODY))
+    assert summary.chunks >= 2
+    assert summary.size == sum(map(len, TOKENS))
+
+
+async def outcome(url, way, *, after=None, **more):
+    """All that a caller can see of an exchange."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url, **more) as response:
+            if after is not None:
+                await asyncio.sleep(after)
+            return await WAYS[way](response), response.status, response.content.total_bytes, repr(response.content)
+    except Exception as raised:
+        return type(raised), str(raised), type(raised.__cause__), type(raised.__context__), raised.__suppress_context__
+
+
+FAULTS = {
+    "no terminal": (TOKENS, {}, {}, "missing_terminal"),
+    "cut": ([*TOKENS[:2], 0.02, CUT], {}, {}, "connection_lost"),
+    "cut before it is read": ([*TOKENS[:2], CUT], {}, {"after": 0.05}, "connection_lost"),
+    "cut in a message": (TOKENS, {"open_end": True}, {}, "connection_lost"),
+    "silence": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(sock_read=0.1)}, "idle_timeout"),
+    "too long": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(total=0.1)}, "deadline_exceeded"),
+    "no gzip": (TOKENS, {"headers": "content-encoding: gzip\r\n"}, {}, "protocol_error"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_caller_sees_no_difference(way, fault, upstream):
+    """Bytes and exceptions are the same with the plugin and without, and what went wrong is told."""
+    steps, how, options, reason = FAULTS[fault]
+    url = upstream.answer(*steps, **how)
+    seen = []
+    for on in (False, True):
+        with hooked(on), testing.capture() as captured:
+            seen.append(asyncio.run(outcome(url, way, **options)))
+    assert seen[0] == seen[1]
+    if way != "readexactly" or fault not in {"no terminal", "cut in a message"}:  # who reads no further sees no end
+        assert [summary.reason.value for summary in captured] == [reason]
+
+
+def test_a_limit_for_the_whole_is_the_readers_own(upstream, captured):
+    """The `total` of a ClientTimeout, five minutes unless set, is the client's deadline, no silence of the server."""
+    url = upstream.answer(*TOKENS, 30)
+    asyncio.run(outcome(url, "iter_any", timeout=aiohttp.ClientTimeout(total=0.3)))
+    [summary] = captured
+    assert (summary.outcome.value, summary.origin.value, summary.result.value) == ("failed", "client", "silent")
+
+
+def test_who_waits_with_patience_reads_on(upstream, captured):
+    """A reading that is cancelled, by a time-out of the application's own, ends nothing."""
+
+    async def patiently():
+        got, tries = b"", 0
+        async with aiohttp.ClientSession() as session, session.get(upstream.answer(*TOKENS, 0.5, DONE)) as response:
+            while not got.endswith(DONE):
+                tries += 1
+                with contextlib.suppress(asyncio.TimeoutError):
+                    got += await asyncio.wait_for(response.content.readany(), 0.1)
+        return tries
+
+    assert asyncio.run(patiently()) > len(TOKENS) - 1
+    [summary] = captured
+    assert (summary.reason.value, summary.terminal.value) == ("completed", "seen")
+    assert summary.gap_max >= 0.4
+
+
+def test_misuse_ends_nothing(upstream, captured):
+    """Two readings at once, or one without a separator, are refused; the stream goes on."""
+
+    async def badly():
+        url = upstream.answer(*TOKENS, 0.3, DONE)
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            await response.content.readexactly(len(BODY))
+            first = asyncio.create_task(response.content.readany())
+            await asyncio.sleep(0.05)
+            for reading in (response.content.readany(), response.content.readuntil(b"")):
+                with pytest.raises((RuntimeError, ValueError)):
+                    await reading
+            assert await first == DONE
+
+    asyncio.run(badly())
+    assert [summary.reason.value for summary in captured] == ["completed"]
+
+
+class Lines(aiohttp.ClientResponse):
+    """A response class of an application's own."""
+
+
+class Sealed(aiohttp.ClientResponse):
+    """One whose content nobody can replace."""
+
+    @property
+    def content(self):
+        return self.__dict__.get("sealed")
+
+    @content.setter
+    def content(self, content):
+        if content is not None and "sealed" in self.__dict__:
+            raise AttributeError("content")
+        self.__dict__["sealed"] = content
+
+
+async def leave_by(leave, url, **more):
+    async with aiohttp.ClientSession(**more) as session:
+        response = await session.get(url)
+        assert await response.content.readexactly(len(BODY)) == BODY
+        await leave(session, response)
+
+
+async def by_close(session, response):
+    response.close()
+
+
+async def by_release(session, response):
+    response.release()
+
+
+async def by_leaving(session, response):
+    async with response:
+        pass
+
+
+async def by_raising(session, response):
+    with contextlib.suppress(KeyError):
+        async with response:
+            raise KeyError
+
+
+async def by_closing_the_session(session, response):
+    await session.close()
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(response.content.readany(), 0.2)
+    response.close()
+
+
+async def by_another_task(session, response):
+    reading = asyncio.create_task(response.content.readany())
+    await asyncio.sleep(0.05)
+    response.close()
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await reading
+
+
+async def by_cancelling(session, response):
+    task = asyncio.create_task(response.read())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+LEAVING = [
+    *(by_close, by_release, by_leaving, by_raising),
+    *(by_closing_the_session, by_another_task, by_cancelling),
+]
+
+
+@pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
+@pytest.mark.parametrize("response_class", [aiohttp.ClientResponse, Lines])
+def test_every_way_of_leaving(leave, response_class, upstream, captured):
+    """Who leaves a stream that goes on has stopped, and is told to at once."""
+
+    async def leaving(session, response):
+        await leave(session, response)
+        assert len(captured) == 1
+
+    asyncio.run(leave_by(leaving, upstream.answer(*TOKENS, 30), response_class=response_class))
+    assert [(s.reason.value, s.phase.value) for s in captured] == [("consumer_stopped", "mid_stream")]
+
+
+def test_what_nobody_closed_is_told_with_its_connection(upstream, captured):
+    """A response that is dropped is kept by its connection; with that it ends, and its reader has stopped."""
+
+    async def dropping():
+        async with aiohttp.ClientSession() as session:
+            response = await session.get(upstream.answer(*TOKENS, 30))
+            await response.content.readany()
+            del response
+            gc.collect()
+            assert captured == []
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    asyncio.run(dropping())
+    assert [summary.reason.value for summary in captured] == ["consumer_stopped"]
+
+
+def test_a_response_that_cannot_be_watched_is_the_callers_all_the_same(upstream, captured):
+    """A response class that keeps its content to itself costs the watch, and nothing else."""
+
+    async def reading():
+        url = upstream.answer(*WHOLE)
+        async with aiohttp.ClientSession(response_class=Sealed) as session, session.get(url) as response:
+            return await response.read()
+
+    assert asyncio.run(reading()) == ALL
+    assert captured == []
+
+
+@pytest.mark.parametrize("told_by", ["session", "request"])
+@pytest.mark.parametrize("decodes", [True, False], ids=["decompressed", "as it comes"])
+def test_compressed_bodies(decodes, told_by, upstream, captured):
+    """What aiohttp has decompressed is read as it is; what it hands out compressed says nothing but its size."""
+    body = gzip.compress(ALL)
+    for number, length in enumerate((len(body), None)):
+        url = upstream.answer(body, headers="content-encoding: gzip\r\n", length=length, path=f"/{number}")
+        options = {"session": {}, "request": {}, told_by: {"auto_decompress": decodes}}
+
+        async def reading(url, session, request):
+            async with aiohttp.ClientSession(**session) as opened, opened.get(url, **request) as response:
+                return await response.read()
+
+        assert asyncio.run(reading(url, **options)) == (ALL if decodes else body)
+    expected = ("completed", "after_terminal", len(ALL)) if decodes else ("completed", "mid_stream", len(body))
+    assert [(s.reason.value, s.phase.value, s.size) for s in captured] == [expected] * 2
+
+
+def test_a_body_of_another_kind_that_is_decompressed_is_not_too_short_or_too_long(upstream, captured):
+    """The length of a compressed body is not that of the bytes that its reader gets."""
+    for number, text in enumerate((b"a" * 2000, b"a")):
+        body = gzip.compress(text)
+        head = {"headers": "content-encoding: gzip\r\n", "length": len(body), "media_type": "text/plain"}
+        assert asyncio.run(outcome(upstream.answer(body, path=f"/{number}", **head), "response.read"))[0] == text
+    assert captured == []
+
+
+def test_a_stream_without_a_body_is_over_at_once(upstream, captured):
+    """Nothing is to be read of it, and nobody has to."""
+
+    async def asking():
+        async with aiohttp.ClientSession() as session, session.get(upstream.answer(length=0)):
+            assert [summary.outcome.value for summary in captured] == ["completed"]
+
+    asyncio.run(asking())
+    assert len(captured) == 1
+
+
+def test_content_is_what_it_was(upstream, captured):
+    """The content is of aiohttp's own kind, can be sent on as it is, and be given callbacks."""
+    url, sink = upstream.answer(*WHOLE), upstream.answer(b"{}", path="/sink", media_type="application/json", length=2)
+
+    async def using():
+        ended = []
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            content = response.content
+            assert isinstance(content, aiohttp.StreamReader)
+            assert type(content).__name__ == "StreamReader"
+            assert content.exception() is None
+            content.on_eof(lambda: ended.append(True))
+            content.set_read_chunk_size(2**20)
+            assert content.get_read_buffer_limits() == (2**20, 2**21)
+            content._low_water = 1
+            assert content._source._low_water == 1
+            request = aiohttp.payload.PAYLOAD_REGISTRY.get(content)
+            assert isinstance(request, aiohttp.payload.StreamReaderPayload)
+            assert await till_empty(content.readany) == ALL
+            assert ended == [True]
+            assert not isinstance(content, aiohttp.ClientResponse)
+        async with session.get(sink) as response:
+            assert await response.json() == {}
+
+    with contextlib.suppress(RuntimeError):
+        asyncio.run(using())
+    assert len(captured) == 1
+
+
+def test_connections_are_reused_as_before(upstream):
+    """A stream read to its end gives its connection back, one that is left closes it: with the plugin as without."""
+    url, endless = upstream.answer(*WHOLE), upstream.answer(*WHOLE, 30, path="/endless")
+
+    async def many():
+        async with aiohttp.ClientSession() as session:
+            for number in range(6):
+                async with session.get(endless if number == 3 else url) as response:
+                    await (response.content.readline() if number == 3 else response.read())
+
+    counts = []
+    for on in (False, True):
+        before = upstream.connections
+        with hooked(on), testing.capture() as captured:
+            asyncio.run(many())
+        counts.append(upstream.connections - before)
+    assert counts == [2, 2]
+    assert [summary.reason.value for summary in captured] == [
+        *["completed"] * 3,
+        "consumer_stopped",
+        *["completed"] * 2,
+    ]
+
+
+def test_each_attempt_is_a_call(upstream, captured):
+    """Redirects, middlewares of the application's own and a retry of aiohttp's: the caller's stream is told once."""
+    upstream.answer(status=307, headers="location: /stream\r\n", path="/moved")
+    refused = upstream.answer(b"no", status=503, media_type="text/plain", path="/refused")
+    upstream.answer(*WHOLE, path="/refused")
+    upstream.answer(*WHOLE)
+
+    async def again(request, handler):
+        response = await handler(request)
+        if response.status == 503:
+            response.release()
+            response = await handler(request)
+        request.headers["seen"] = "yes"
+        return response
+
+    async def asking():
+        async with aiohttp.ClientSession(middlewares=(again,)) as session:
+            for url in (f"{upstream.url}/moved", refused):
+                async with session.get(url, headers={"accept": "text/event-stream"}) as response:
+                    assert await response.read() == ALL
+            async with session.get(refused, middlewares=()) as response:
+                assert await response.read() == ALL
+
+    asyncio.run(asking())
+    assert [summary.reason.value for summary in captured] == ["completed", "http_5xx", "completed", "completed"]
+
+
+def test_what_is_no_middleware_is_refused_as_before(upstream):
+    """A wrong argument is aiohttp's to judge."""
+    seen = []
+    for on in (False, True):
+        with hooked(on), testing.capture():
+            seen.append(asyncio.run(outcome(upstream.answer(*WHOLE), "read", middlewares=5)))
+    assert seen[0] == seen[1]
+    assert seen[0][0] is TypeError
+
+
+def test_subclassed_sessions_are_watched(upstream, captured):
+    """A session class of the application's own is one like any other."""
+    with pytest.warns(DeprecationWarning, match="discouraged"):
+
+        class Session(aiohttp.ClientSession):
+            async def _request(self, *args, **kwargs):
+                return await super()._request(*args, **kwargs)
+
+    async def reading():
+        async with Session() as session, session.get(upstream.answer(*WHOLE)) as response:
+            return await response.read()
+
+    assert asyncio.run(reading()) == ALL
+    assert [summary.reason.value for summary in captured] == ["completed"]
+
+
+@pytest.mark.parametrize("order", ["ours first", "contrib first", "ours alone"])
+def test_the_parent_is_the_span_that_went_with_the_request(order, upstream, monkeypatch):
+    """Under contrib's instrumentation, put in place before or after ours, that is its CLIENT span; else the current."""
+    url = upstream.answer(*WHOLE)
+    contrib = AioHttpClientInstrumentor()
+    with spans(monkeypatch) as finished, contextlib.ExitStack() as stack:
+        steps = [lambda: stack.enter_context(hooked())]
+        if order != "ours alone":
+            steps.insert(order == "ours first", lambda: (contrib.instrument(), stack.callback(contrib.uninstrument)))
+        for step in steps:
+            step()
+        with trace.get_tracer("test").start_as_current_span("caller"):
+            asyncio.run(outcome(url, "iter_any"))
+    by_name = {span.name.split(" ")[0]: span for span in finished()}
+    stream, caller = by_name["stream"], by_name["caller"]
+    parent = caller if order == "ours alone" else by_name["GET"]
+    assert stream.parent.span_id == parent.context.span_id
+    assert order == "ours alone" or parent.kind is SpanKind.CLIENT
+    assert len(finished()) == len(by_name) == (2 if order == "ours alone" else 3)
+
+
+def test_contribs_span_is_what_it_was(upstream, monkeypatch):
+    """Name, attributes and status of the CLIENT span are the same with the plugin and without."""
+    url = upstream.answer(*WHOLE)
+    seen = []
+    for on in (False, True):
+        with spans(monkeypatch) as finished, hooked(on):
+            AioHttpClientInstrumentor().instrument()
+            try:
+                asyncio.run(outcome(url, "iter_any"))
+            finally:
+                AioHttpClientInstrumentor().uninstrument()
+        [span] = [span for span in finished() if span.kind is SpanKind.CLIENT]
+        seen.append((span.name, dict(span.attributes), span.status.status_code, span.events))
+    assert seen[0] == seen[1]
+
+
+def test_exporters_requests_are_left_alone(upstream, captured):
+    """Where instrumentation is suppressed nothing is watched."""
+    with suppress_instrumentation():
+        asyncio.run(outcome(upstream.answer(*WHOLE), "read"))
+    assert captured == []
+
+
+def test_instrumenting_is_undone_without_a_trace():
+    """After uninstrumenting, the library is as it was."""
+    before = {cls: dict(vars(cls)) for cls in (aiohttp.ClientSession, aiohttp.ClientResponse)}
+    with hooked():
+        assert {cls: dict(vars(cls)) for cls in before} != before
+    assert {cls: dict(vars(cls)) for cls in before} == before
+
+
+def test_another_version_is_left_alone(upstream, monkeypatch, caplog):
+    """Where a name has moved nothing is watched, and it is said once; requests go on."""
+    AiohttpStreamingInstrumentor._patches._registered.add("aiohttp")
+    monkeypatch.delattr(aiohttp, "ClientMiddlewareType")
+    with testing.capture() as captured, caplog.at_level(logging.WARNING), hooked():
+        assert asyncio.run(outcome(upstream.answer(*WHOLE), "read"))[0] == ALL
+    assert captured == []
+    assert [record.name for record in caplog.records] == ["otel_streaming"]

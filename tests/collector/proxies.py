@@ -108,20 +108,22 @@ class Asker(Client):
 
     async def run(self):
         if not self.reads:
-            await self._hold()
+            self._hold()
             return self
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(super().run(), self.patience)
         return self
 
-    async def _hold(self):
-        """Take nothing until the other side has given up, and has reset the connection for it."""
-        with socket.socket() as held:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            held.connect(("127.0.0.1", self.port))
-            held.sendall(self._request())
-            held.setblocking(False)
-            await asyncio.sleep(2 * LIMIT)
+    def _hold(self):
+        """Ask, and take nothing until `let_go`."""
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._held.connect(("127.0.0.1", self.port))
+        self._held.sendall(self._request())
+
+    def let_go(self):
+        if not self.reads:
+            self._held.close()
 
 
 async def ask(clients):

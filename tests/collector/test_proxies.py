@@ -88,8 +88,10 @@ def service(request, stack, tmp_path_factory):
                 return ended(stack, request.param, http_route=READY)
 
             stack.wait_until(counts, "the first stream")  # a log is read from its end on, when it is found
-            asyncio.run(ask([*injected(port), *others(port)]))
+            clients = asyncio.run(ask([*injected(port), *others(port)]))
             yield request.param
+            for client in clients:
+                client.let_go()
         lines = collector.log.read_text().splitlines()
     assert {line.split("\t")[1] for line in lines if line.count("\t") > 1} == {"info"}
 

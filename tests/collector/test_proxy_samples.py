@@ -79,7 +79,7 @@ LINES = {
     "streamed-error": Line({"status": 500}, LOUD, {"STATUS_CODE": 500}),
     "subscription": Line({"flags": "DC", "kind": "subscription", "bytes": 0}, BLANK_LEFT, ENDLESS),
     "odd-kind": Line({"kind": "sometimes"}, OK),
-    "parameters": of_type("text/event-stream; charset=utf-8", "sse"),
+    "parameters": of_type("Text/Event-Stream; charset=utf-8", "sse"),
     "x-ndjson": of_type("application/x-ndjson", "ndjson"),
     "json-seq": of_type("application/json-seq", "json_seq"),
     "mixed": of_type("multipart/mixed;boundary=x", "multipart"),

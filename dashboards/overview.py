@@ -227,7 +227,7 @@ def _feel() -> list[p.AnyPanel]:
 
 def _ages() -> list[p.AnyPanel]:
     limits = [Series(q.interrupted_between(low, high), f"at {limit} s", words.PURPLE) for limit, low, high in q.LIMITS]
-    return [p.buckets_map(AGES, q.interrupted_ages(), 14), p.bars(AT_LIMITS, limits, 10)]
+    return [p.buckets_map(AGES, q.buckets(semconv.INTERRUPTED_DURATION), 14), p.bars(AT_LIMITS, limits, 10)]
 
 
 def build() -> str:

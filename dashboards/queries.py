@@ -2,6 +2,7 @@
 
 A number comes from the *ledger* (counted in the process, exact), or from the *spans* where a service
 has no ledger: ``count`` says so once. Only spans know a reason or a phase: ``count_spans``.
+What is asked of recorded series and of the telemetry itself stands in ``budget`` and ``health``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from otel_streaming import semconv
-from otel_streaming.semconv import Kind, Outcome, Phase, Result, Role, State
+from otel_streaming.semconv import Kind, Outcome, Phase, Result, Role, State, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,21 @@ ROUTE = semconv.ROUTE.label
 PROTOCOL = semconv.PROTOCOL.label
 REASON = semconv.REASON.label
 STATE = semconv.STATE.label
+ORIGIN = semconv.ORIGIN.label
+DIALECT = semconv.DIALECT.label
+ADDRESS = semconv.SERVER_ADDRESS.label
 BUCKET = "le"
 
 VARIABLES = {"service": SERVICE, "route": ROUTE, "protocol": PROTOCOL}
 """Each variable of a dashboard and the label it chooses from."""
+
+OBJECTIVE = 0.99
+"""Share of streams that shall end well, over thirty days."""
+RECORDED_BAD, RECORDED_ELIGIBLE = "stream:bad:rate5m", "stream:eligible:rate5m"
+RECORDED_RATIO = "stream:bad:ratio{window}"
+RECORDED_WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d", "30d")
+RECORDED_LABELS = (SERVICE, ROUTE, semconv.ROLE.label)
+"""What the rules record, and by which labels: streams a second that ended badly, that could, their share over longer."""
 
 NOTHING_TO_DIVIDE = -1
 """What a share is over nothing. NaN would do in PromQL, but Grafana draws it like missing data."""
@@ -86,19 +98,32 @@ _STALLED = where(semconv.STALLED, "true")
 STALLED = f"{ELIGIBLE},{_STALLED}"
 OK_BUT_STALLED = f"{where(semconv.RESULT, Result.OK)},{_STALLED}"
 BLANK = where(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK)
+UNKNOWN = where(semconv.RESULT, Result.UNKNOWN)
+MASKED = where(semconv.MASKED, "true")
+_MARKED = where(semconv.TERMINAL, Terminal.SEEN, Terminal.MISSING)
 
 
-def select(metric: Metric, which: str = ANY, suffix: str = "", *, any_kind: bool = False) -> str:
-    """Series of a metric as the variables choose them: server role, bounded kind, where it has such labels."""
-    matchers = [where(semconv.ROLE, Role.SERVER)]
-    if semconv.KIND in metric.labels and not any_kind:
-        matchers.append(where(semconv.KIND, Kind.BOUNDED))
-    own = {SERVICE, *(label.label for label in metric.labels)}
+_UNKNOWN_TO = {
+    # A client's stream has no route, and a proxy is a service of its own.
+    Role.CLIENT: {ROUTE},
+    Role.PROXY: {SERVICE},
+}
+
+
+def select(
+    metric: Metric, which: str = ANY, suffix: str = "", *, role: Role = Role.SERVER, kind: Kind | None = Kind.BOUNDED
+) -> str:
+    """Series of a metric as the variables choose them, of one role and of one kind (or of all), where it has those."""
+    matchers = [where(semconv.ROLE, role)]
+    if semconv.KIND in metric.labels and kind:
+        matchers.append(where(semconv.KIND, kind))
+    own = {SERVICE, *(label.label for label in metric.labels)} - _UNKNOWN_TO.get(role, set())
     matchers += [f'{label}=~"${name}"' for name, label in VARIABLES.items() if label in own]
     return f"{metric.prometheus}{suffix}{{{','.join(filter(None, [*matchers, which]))}}}"
 
 
-def _sum(inner: str, by: Sequence[str]) -> str:
+def total(inner: str, by: Sequence[str] = ()) -> str:
+    """Sum of some series, by these labels."""
     return f"sum by ({', '.join(by)}) ({inner})" if by else f"sum({inner})"
 
 
@@ -109,14 +134,14 @@ def count(which: str, window: Window, by: Sequence[str] = ()) -> str:
     a route that one source knows and the other has folded into ``_OTHER`` would count twice.
     """
     labels = tuple(dict.fromkeys((SERVICE, *by)))
-    ledger = _sum(window.read_ledger(select(semconv.LEDGER_ENDED, which)), labels)
-    spans = _sum(window.read(select(semconv.ENDED, which)), labels)
-    return f"({ledger}\nor {spans})" if labels == tuple(by) else _sum(f"{ledger}\nor {spans}", by)
+    ledger = total(window.read_ledger(select(semconv.LEDGER_ENDED, which)), labels)
+    spans = total(window.read(select(semconv.ENDED, which)), labels)
+    return f"({ledger}\nor {spans})" if labels == tuple(by) else total(f"{ledger}\nor {spans}", by)
 
 
-def count_spans(which: str, window: Window, by: Sequence[str] = ()) -> str:
-    """Streams that ended, from the spans: the only ones to know reason, phase and dialect."""
-    return _sum(window.read(select(semconv.ENDED, which)), by)
+def count_spans(which: str, window: Window, by: Sequence[str] = (), role: Role = Role.SERVER) -> str:
+    """Streams that ended, from the spans: the only ones to know reason, phase, dialect and other roles."""
+    return total(window.read(select(semconv.ENDED, which, role=role)), by)
 
 
 def share(part: str, whole: str, by: Sequence[str] = ()) -> str:
@@ -166,7 +191,7 @@ def blank(window: Window, by: Sequence[str] = ()) -> str:
 def _stock_requests(window: Window, status: str) -> str:
     """Requests by the stock HTTP metrics of the services that stream: a service's old names, else its new ones."""
     by_service = "\nor ".join(
-        _sum(window.read(f'{metric}{{{SERVICE}=~"$service",{route}=~"$route",{code}=~"{status}"}}'), (SERVICE,))
+        total(window.read(f'{metric}{{{SERVICE}=~"$service",{route}=~"$route",{code}=~"{status}"}}'), (SERVICE,))
         for metric, code, route in STOCK_HTTP
     )
     ours = "|".join(metric.prometheus for metric in (semconv.LEDGER_ENDED, semconv.ENDED))
@@ -192,20 +217,20 @@ def completed_but_stalled(window: Window) -> str:
 
 def failures_without_cause(window: Window) -> str:
     """Failures in the ledger of services whose spans never arrive; 0 where all of them do."""
-    ledger = _sum(window.read_ledger(select(semconv.LEDGER_ENDED, BAD)), (SERVICE,))
-    spans = _sum(window.read(select(semconv.ENDED)), (SERVICE,))
+    ledger = total(window.read_ledger(select(semconv.LEDGER_ENDED, BAD)), (SERVICE,))
+    spans = total(window.read(select(semconv.ENDED)), (SERVICE,))
     return f"(sum({ledger} unless {spans}) or 0 * {count(ANY, window)})"
 
 
 def quantile(q: float, metric: Metric, window: Window, by: Sequence[str] = ()) -> str:
     """A quantile of a histogram; no sample where nothing was observed (NaN compares as false)."""
-    buckets = window.read(select(metric, suffix="_bucket"))
-    return f"histogram_quantile({q}, {_sum(buckets, (BUCKET, *by))}) >= 0"
+    observed = window.read(select(metric, suffix="_bucket"))
+    return f"histogram_quantile({q}, {total(observed, (BUCKET, *by))}) >= 0"
 
 
 def open_streams(which: str = ANY, by: Sequence[str] = ()) -> str:
     """Streams open now, subscriptions included."""
-    return _sum(select(semconv.ACTIVE, which, any_kind=True), by)
+    return total(select(semconv.ACTIVE, which, kind=None), by)
 
 
 def stalled_now() -> str:
@@ -213,15 +238,56 @@ def stalled_now() -> str:
     return f"{open_streams(where(semconv.STATE, State.STALLED))} or 0 * {open_streams()}"
 
 
-def longest_silence() -> str:
+def longest_silence(by: Sequence[str] = ()) -> str:
     """How long the most silent of the open streams has been silent."""
-    return f"max({select(semconv.SILENCE_MAX)})"
+    silence = select(semconv.SILENCE_MAX)
+    return f"max by ({', '.join(by)}) ({silence})" if by else f"max({silence})"
 
 
-def interrupted_ages() -> str:
-    """Ages at interruption, by bucket, for a heat map."""
-    series = select(semconv.INTERRUPTED_DURATION, suffix="_bucket")
-    return f"sum by ({BUCKET}) (increase({series}[{STEP.value}]))"
+def buckets(metric: Metric) -> str:
+    """A histogram by bucket, for a heat map."""
+    return f"sum by ({BUCKET}) (increase({select(metric, suffix='_bucket')}[{STEP.value}]))"
+
+
+def flow(metric: Metric) -> str:
+    """What flows, per second."""
+    return total(STEP.read(select(metric)))
+
+
+def wasted(metric: Metric, window: Window) -> str:
+    """What was made for nobody, by why the stream ended."""
+    return total(window.read(select(metric)), (REASON,))
+
+
+def retries() -> str:
+    """Further attempts at the same answer per second, by sort."""
+    return total(STEP.read(select(semconv.RETRIES)), (semconv.RETRY.label,))
+
+
+def buffered() -> str:
+    """Streams that arrived here in one burst per second, by what caches say."""
+    return total(STEP.read(select(semconv.BUFFERED_STREAMS, role=Role.CLIENT)), (semconv.CACHE.label,))
+
+
+def stalled_per_thousand(window: Window, by: Sequence[str] = ()) -> str:
+    """Streams with a stall among a thousand."""
+    return f"1000 * {among_eligible(STALLED, window, by)}"
+
+
+def masked(window: Window, by: Sequence[str] = ()) -> str:
+    """Share of streams that looked complete, or were cut, while a broken upstream was hidden."""
+    return share(count_spans(MASKED, window, by), count_spans(ANY, window, by), by)
+
+
+def failed_spans(window: Window, by: Sequence[str], role: Role = Role.SERVER) -> str:
+    """Share of failures by what only spans know."""
+    return share(count_spans(BAD, window, by, role), count_spans(ELIGIBLE, window, by, role), by)
+
+
+def marker_seen(window: Window, by: Sequence[str]) -> str:
+    """Share of streams with their end marker among those that must have one."""
+    seen = where(semconv.TERMINAL, Terminal.SEEN)
+    return share(count_spans(seen, window, by), count_spans(_MARKED, window, by), by)
 
 
 def interrupted_between(low: float, high: float) -> str:

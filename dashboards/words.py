@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from otel_streaming.semconv import Reason, State
+from otel_streaming.semconv import Cache, Origin, Reason, Retry, State
 
 
 class Word(NamedTuple):
@@ -27,8 +27,11 @@ NO_TRAFFIC = "no traffic"
 NO_FAILURES = "no failures"
 NOTHING_TO_SHOW = "nothing to show: no stream ended, or no telemetry"
 NO_ROUTE = "(no route)"
+NO_RULES = "no rules"
+NO_TRACES = "nothing to show: no such stream, or no traces"
 
 USERS_SAW = Word("what users saw", PURPLE)
+USERS_AND_LEAVERS = Word("the same, and readers who gave up", BLUE)
 PANEL_SAYS = Word("what your 5xx panel says", RED)
 
 STALLED = Word("completed, but stalled", "super-light-yellow")
@@ -64,4 +67,24 @@ STATES = {
     State.BACKPRESSURED: Word("reader is slow", "light-orange"),
     State.STALLED: Word("stalled", STALLED.colour),
     State.ABANDONED: Word("reader gone, still working", "dark-purple"),
+}
+
+ORIGINS = {
+    Origin.UPSTREAM: Word("the upstream", PURPLE),
+    Origin.SERVER: Word("this service", ORANGE),
+    Origin.INTERMEDIARY: Word("something in between", "yellow"),
+    Origin.CLIENT: Word("the reader", BLUE),
+    Origin.UNKNOWN: Word("not known", REASONS[Reason.UNKNOWN].colour),
+}
+"""Who ended it."""
+
+RETRIES = {
+    Retry.RETRIED: Word("begun again", ORANGE),
+    Retry.RESUMED: Word("taken up again", GREEN),
+}
+
+CACHES = {
+    Cache.NONE: Word("no cache on the way", GREY),
+    Cache.MISS: Word("a cache on the way, not used", "yellow"),
+    Cache.HIT: Word("out of a cache", ORANGE),
 }

@@ -37,7 +37,7 @@ RECORDED_BAD, RECORDED_ELIGIBLE = "stream:bad:rate5m", "stream:eligible:rate5m"
 RECORDED_RATIO = "stream:bad:ratio{window}"
 RECORDED_WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d", "30d")
 RECORDED_LABELS = (SERVICE, ROUTE, semconv.ROLE.label)
-"""What the rules record, and by which labels: streams a second that ended badly, that could, their share over longer."""
+"""What the rules record, and by which labels: streams a second that ended badly, that could, their share over more."""
 
 NOTHING_TO_DIVIDE = -1
 """What a share is over nothing. NaN would do in PromQL, but Grafana draws it like missing data."""

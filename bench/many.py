@@ -70,7 +70,9 @@ async def looks(begin: Callable[[asyncio.Event], Coroutine[None, None, None]], c
             await asyncio.sleep(0.01)
         move = asyncio.Event()
         tasks = [asyncio.ensure_future(begin(move)) for _ in range(count)]
-        await asyncio.sleep(2 * EVERY)  # those that have been begun before
+        while engine().registry.open_count < count:  # noqa: ASYNC110 - tasks tell of their begin to nobody
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * EVERY)  # a look that has been begun before
         holds.looks.clear()
         while len(holds.looks) < LOOKS:
             so_far = len(holds.looks)
@@ -78,10 +80,11 @@ async def looks(begin: Callable[[asyncio.Event], Coroutine[None, None, None]], c
             move.clear()
             while len(holds.looks) == so_far:  # noqa: ASYNC110 - it is the watchdog's thread that looks
                 await asyncio.sleep(0.05)
+        taken = holds.looks[:LOOKS]  # those that follow see the streams end
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    shares = [sum(look) / EVERY * 100 for look in holds.looks]
-    longest = [max(look) * 1000 for look in holds.looks]
+    shares = [sum(look) / EVERY * 100 for look in taken]
+    longest = [max(look) * 1000 for look in taken]
     cells = [f"{min(figures):.2f} (+{statistics.median(figures) - min(figures):.2f})" for figures in (shares, longest)]
     return f"| {'watchdog and recorder' if recorder else 'watchdog'} | {' | '.join(cells)} | {max(longest):.2f} |"

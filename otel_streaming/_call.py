@@ -148,6 +148,7 @@ class Reading(Exchange):
 class Call(Reading):
     """One request to another service, and the reading of its answer."""
 
+    _asks: Protocol | None = None  # what the request itself asks for, whatever its headers accept
     _cache = Cache.NONE
     _events = 0  # beyond one a message
     _left: int | None = None  # what is to come of the body, or still to come of one that is no stream
@@ -185,13 +186,16 @@ class Call(Reading):
             return self._no_stream(protocol, None if encoded else length)
         self._left = None if encoded else length
         self._cache = cache_of(headers)
-        stream = self._new(request, protocol, kind, encoded=encoded, dialect=announced(headers))
+        self._open(protocol, kind, status, encoded=encoded, dialect=announced(headers))
+        return True
+
+    def _open(self, protocol: Protocol, kind: Kind, status: int, **more: Any) -> None:
+        stream = self._new(self._request(), protocol, kind, **more)
         stream.headers(self.clock(), status)
         self._set_out()
         self._engine.registry.learn(Role.CLIENT, self._name, protocol)
         self.stream = stream
         self._count(stream)
-        return True
 
     def _no_stream(self, protocol: Protocol, length: int | None) -> bool:
         """Keep in mind a body that is told only if it ends badly; returns whether there is one."""
@@ -269,20 +273,21 @@ class Call(Reading):
         super()._close_books(stream, summary, attempt=attempt)
 
     def _request(self) -> Request:
-        return read_request(self._method, self._path, self._headers)
+        request = read_request(self._method, self._path, self._headers)
+        return request if self._asks is None else request._replace(accepts=self._asks)
 
     def _new(self, request: Request, protocol: str, kind: Kind, **more: Any) -> Stream:
         shape = shape_of(Role.CLIENT, kind, protocol, None)
         return self._make(shape, request, self._started_at, self._name, **more)
 
 
-def call(method: str, host: str, path: str, headers: HeaderList) -> Call | None:
+def call(method: str, host: str, path: str, headers: HeaderList, kind: type[Call] = Call) -> Call | None:
     """Begin to watch a request that is about to be sent; None if it is excluded, or an exporter's own."""
     try:
         current = engine()
         excluded = current.settings.excluded_urls
         if current.telemetry.suppressed() or (excluded is not None and excluded.search(f"{host}{path}")):
             return None
-        return Call(current, method, host, path, headers)
+        return kind(current, method, host, path, headers)
     except Exception:  # noqa: BLE001 - a request we cannot read is the library's to judge
         return None

@@ -121,12 +121,14 @@ def cause_of_close(code: int, side: Origin) -> Cause:
     From 3000 on it is the libraries' and the application's own word: a close all the same (RFC 6455 section 7.4.2).
     """
     reason = _BY_CLOSE_CODE.get(code, Reason.COMPLETED if code >= 3000 else Reason.UNKNOWN)
-    if reason is Reason.SERVER_SHUTDOWN:  # nobody but a server restarts
-        side = Origin.SERVER
-    elif reason is Reason.PROTOCOL_ERROR and side is Origin.CLIENT:
-        side = Origin.UNKNOWN  # it complains of us, or the server of it: an application is told both alike
-    return Cause(reason, side)
+    return Cause(reason, _NOT_THE_CLIENTS.get(reason, side) if side is Origin.CLIENT else side)
 
+
+_NOT_THE_CLIENTS = {
+    Reason.SERVER_SHUTDOWN: Origin.SERVER,  # nobody but a server restarts
+    Reason.PROTOCOL_ERROR: Origin.UNKNOWN,  # it complains of the server, or the server of it: both are told alike
+}
+"""Whom a client's close frame points at, where it is not at itself."""
 
 _DISGUISE = "starlette.ClientDisconnect"
 """What Starlette, from ASGI 2.4 on, makes of every OSError, a producer's time-out and its lost upstream included.

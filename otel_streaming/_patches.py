@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(SCOPE)
 
+_INHERITED = object()
+"""Stands for what was not the owner's own: it has it again when ours is deleted."""
+
 
 class Patches:
     """What has been replaced, to be undone in reverse."""
@@ -48,12 +51,15 @@ class Patches:
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``wrapper`` makes of it."""
-        original = getattr(owner, name)
-        self._done.append((owner, name, original))
-        setattr(owner, name, wrapper(original))
+        self._done.append((owner, name, vars(owner).get(name, _INHERITED)))
+        setattr(owner, name, wrapper(getattr(owner, name)))
 
     def undo(self) -> None:
         """Put everything back."""
         self._active = False
         while self._done:
-            setattr(*self._done.pop())
+            owner, name, own = self._done.pop()
+            if own is _INHERITED:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)

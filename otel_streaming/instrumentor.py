@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from otel_streaming import aiohttp, frameworks, httpx, servers, urllib3
+from otel_streaming import aiohttp, frameworks, httpx, servers, urllib3, websockets
 from otel_streaming._patches import Patches
 
 if TYPE_CHECKING:
@@ -58,4 +58,11 @@ class URLLib3StreamingInstrumentor(_Instrumentor):
     """The client of urllib3, and so requests and botocore."""
 
     hooks = urllib3.HOOKS
+    _patches = Patches()
+
+
+class WebsocketsStreamingInstrumentor(_Instrumentor):
+    """The clients of websockets."""
+
+    hooks = websockets.HOOKS
     _patches = Patches()

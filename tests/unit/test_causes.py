@@ -190,7 +190,8 @@ CLOSES = {
 def test_close_codes(reason):
     """Every close code has its reason, and points at the side that sent it where that is known."""
     for code in CLOSES[reason]:
-        assert cause_of_close(code, Origin.SERVER) == (reason, Origin.SERVER)
+        for side in (Origin.SERVER, Origin.UPSTREAM):
+            assert cause_of_close(code, side) == (reason, side)
         by_client = {Reason.PROTOCOL_ERROR: Origin.UNKNOWN, Reason.SERVER_SHUTDOWN: Origin.SERVER}
         assert cause_of_close(code, Origin.CLIENT) == (reason, by_client.get(reason, Origin.CLIENT))
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from otel_streaming._call import Reading
 
 T = TypeVar("T")
-MISUSE = (RuntimeError, TypeError, ValueError)
-"""What a library says to a reader that misuses it: the stream goes on."""
 
 
 class Watched:

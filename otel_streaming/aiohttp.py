@@ -13,7 +13,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._call import Fields, call
-from otel_streaming._reading import MISUSE, Watched
+from otel_streaming._reading import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Any], Awaitable[Any]]
 
-_READ_ON = (asyncio.CancelledError, GeneratorExit, *MISUSE)
-"""What a reading raises that ends no stream: whoever was cancelled, by a ``wait_for`` perhaps, may read on."""
-_SIMPLE = ("readany", "readchunk", "readuntil")
-_COMPOSED = ("readexactly",)
-"""Readings that check for an error, and then consist of simple ones."""
-_CALLING = ("__aiter__", "iter_any", "iter_chunked", "iter_chunks", "readline")
-"""What calls one reading after the other."""
+_READ_ON = (asyncio.CancelledError, GeneratorExit, RuntimeError, TypeError)
+"""What a reading raises that ends no stream: misuse, and a cancellation, by a ``wait_for`` perhaps."""
+_READINGS = ("readany", "readchunk", "readuntil")
+_BY_OTHERS = ("__aiter__", "iter_any", "iter_chunked", "iter_chunks", "readline")
+"""What consists of those, and of ``read``."""
 _DECODED = {b"gzip", b"deflate", b"br", b"zstd"}
 
 
@@ -56,38 +54,20 @@ class _Content(Watched):
     def __repr__(self) -> str:
         return repr(self._source)
 
-    def read(self, n: int = -1) -> Awaitable[bytes]:
-        """Read up to ``n`` bytes, or all there are, which consists of several readings."""
-        return self._read_all(n) if isinstance(n, int) and n < 0 else self._read_some(n)
+    async def read(self, n: int = -1) -> bytes:
+        """Read up to ``n`` bytes, or all there are."""
+        return await (self._read_all(n) if isinstance(n, int) and n < 0 else self._read_some(n))
 
     def read_nowait(self, n: int = -1) -> bytes:
         """Read what is there."""
+        self._watch.wants()
         try:
             body: bytes = self._source.read_nowait(n)
         except BaseException as exception:
-            self.broke(exception)
+            self._broke(exception)
             raise
-        self.got(body)
+        self._got(body)
         return body
-
-    def got(self, body: Any) -> None:
-        """Tell what was read, and whether it was the last."""
-        if isinstance(body, tuple):  # of `readchunk`
-            body = body[0]
-        if body:
-            self._watch.got(body)
-        if self._source.at_eof():
-            self._watch.finished()
-
-    def broke(self, exception: BaseException) -> None:
-        """Tell what a reading raised."""
-        if type(exception) is asyncio.TimeoutError:  # the `total` of its ClientTimeout: any other is a class of its own
-            self._watch.expired()
-        elif not isinstance(exception, _READ_ON):
-            cause = (
-                exception.__cause__ or exception
-            )  # of a ClientPayloadError: a body that was cut, or is not as encoded
-            self._watch.broke(cause if type(cause).__name__ == "ContentEncodingError" else exception)
 
     def leave(self) -> None:
         """Tell that nobody reads on."""
@@ -96,33 +76,48 @@ class _Content(Watched):
         else:
             self._watch.closed()
 
+    def _got(self, body: bytes) -> None:
+        if body:
+            self._watch.got(body)
+        if self._source.at_eof():
+            self._watch.finished()
 
-def _simple(reading: Callable[..., Awaitable[Any]], *, composed: bool = False) -> Callable[..., Awaitable[Any]]:
-    """Watch a reading; one that is composed runs on what is watched, and what it reads is told by its parts."""
+    def _broke(self, exception: BaseException) -> None:
+        cause = exception.__cause__  # of a ClientPayloadError, why: it was cut, or is not encoded as it says
+        if type(exception) is asyncio.TimeoutError:  # of ClientTimeout.total: any other is of a class of its own
+            self._watch.expired()
+        elif cause is not None and type(cause).__name__ == "ContentEncodingError":
+            self._watch.broke(cause)
+        elif not isinstance(exception, _READ_ON):
+            self._watch.broke(exception)
 
-    @functools.wraps(reading)
-    async def read(content: _Content, *args: Any, **kwargs: Any) -> Any:
-        content._watch.wants()  # noqa: SLF001 - its own method
-        try:
-            body = await reading(content if composed else content._source, *args, **kwargs)  # noqa: SLF001
-        except BaseException as exception:
-            content.broke(exception)
-            raise
-        if not composed:
-            content.got(body)
-        return body
+    @staticmethod
+    def watched(reading: Callable[..., Awaitable[Any]], *, by_others: bool = False) -> Callable[..., Awaitable[Any]]:
+        """Watch a method of the library's; what consists of others calls them here, and they tell what they read."""
 
-    return read
+        @functools.wraps(reading)
+        async def read(self: _Content, *args: Any, **kwargs: Any) -> Any:
+            self._watch.wants()
+            try:
+                body = await reading(self if by_others else self._source, *args, **kwargs)
+            except BaseException as exception:
+                self._broke(exception)
+                raise
+            if not by_others:
+                self._got(body[0] if isinstance(body, tuple) else body)  # `readchunk` says whether a chunk ended
+            return body
+
+        return read
 
 
-def _content_of(reader: type) -> type[_Content]:
+def _content_of(reader: Any) -> type[_Content]:
     methods = {
         "_of": reader,
-        **{name: _simple(getattr(reader, name)) for name in _SIMPLE},
-        **{name: _simple(getattr(reader, name), composed=True) for name in _COMPOSED},
-        **{name: getattr(reader, name) for name in _CALLING},
-        "_read_some": _simple(reader.read),  # type: ignore[attr-defined]
-        "_read_all": _simple(reader.read, composed=True),  # type: ignore[attr-defined]
+        **{name: _Content.watched(getattr(reader, name)) for name in _READINGS},
+        "_read_some": _Content.watched(reader.read),
+        "_read_all": _Content.watched(reader.read, by_others=True),
+        "readexactly": _Content.watched(reader.readexactly, by_others=True),
+        **{name: getattr(reader, name) for name in _BY_OTHERS},
     }
     return type(reader.__name__, (_Content,), methods)
 
@@ -146,10 +141,16 @@ def _attach(response: Any, watch: Call, content: type[_Content], *, decodes: boo
         watch.give_up()
 
 
+def _begin(request: Any) -> Call | None:
+    try:
+        return call(request.method, request.url.host, request.url.path, Fields(request.headers))
+    except Exception:  # noqa: BLE001 - a request class of the application's own
+        return None
+
+
 def _middleware(content: type[_Content], *, decodes: bool) -> Callable[[Any, Handler], Awaitable[Any]]:
     async def watched(request: Any, handler: Handler) -> Any:
-        url = request.url
-        watch = call(request.method, url.host, url.path, Fields(request.headers))
+        watch = _begin(request)
         if watch is None:
             return await handler(request)
         try:

@@ -6,14 +6,12 @@ made, so it is watched from its first line on.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from otel_streaming._call import Fields, call
-from otel_streaming._reading import MISUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 _asked: ContextVar[Call | None] = ContextVar("otel_streaming_asked", default=None)
 """The attempt that awaits its response."""
 _KEY = "_otel_streaming"
+_READ_ON = (RuntimeError, TypeError, ValueError)
+"""What a reading raises that ends no stream: misuse."""
 
 
 class _Held:
@@ -46,7 +46,7 @@ class _Held:
         self.watch.wants()
         try:
             body = reading(*args, **kwargs)
-        except MISUSE:
+        except _READ_ON:
             raise
         except BaseException as exception:
             self.watch.broke(exception)
@@ -69,18 +69,23 @@ class _Held:
 
 def _is_over(response: Any) -> bool:
     """Tell whether all there was has been handed out: nothing is left in the connection, or in a decoder."""
-    if not response.isclosed() and response.length_remaining != 0:
+    try:
+        if not response.isclosed() and response.length_remaining != 0:
+            return False
+        decoder, decoded = getattr(response, "_decoder", None), getattr(response, "_decoded_buffer", b"")
+        return not decoded and not getattr(decoder, "has_unconsumed_tail", False)
+    except Exception:  # noqa: BLE001 - somebody has put a body of another kind into it
         return False
-    decoder, decoded = getattr(response, "_decoder", None), getattr(response, "_decoded_buffer", b"")
-    return not decoded and not getattr(decoder, "has_unconsumed_tail", False)
 
 
 def _begin(pool: Any, method: str, url: str, headers: Any) -> Call | None:
-    host, path = pool.host, url.partition("?")[0]
-    if not path.startswith("/"):  # through a proxy
-        with contextlib.suppress(ValueError):  # urllib3 knows more addresses than the standard library
+    try:
+        host, path = pool.host, url.partition("?")[0]
+        if not path.startswith("/"):  # through a proxy
             host, path = urlsplit(path).hostname, urlsplit(path).path
-    return call(method, host, unquote(path), Fields(headers or {}))
+        return call(method, host, unquote(path), Fields(headers or {}))
+    except Exception:  # noqa: BLE001 - an address that urllib3 knows, and the standard library does not
+        return None
 
 
 def _requests(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +142,7 @@ def _each(chunks: Any, held: _Held) -> Iterator[bytes]:
         while (chunk := held.read(next, chunks, None)) is not None:
             yield chunk
         held.watch.finished()
-    except MISUSE:
+    except _READ_ON:
         raise
     except BaseException:
         held.watch.closed()  # unless it broke, the reader has left: urllib3 closes the connection

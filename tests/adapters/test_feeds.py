@@ -8,6 +8,7 @@ from collections import deque
 import anyio
 import httpx
 import pytest
+from readers import READERS
 from serving import serving
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from test_clients import DONE, STOP, TOKENS, WHOLE
 from upstream import CUT, Upstream
 
-from otel_streaming.instrumentor import ASGIStreamingInstrumentor, HTTPXStreamingInstrumentor
+from otel_streaming import instrumentor
 
 CLAUDE = [
     b'event: message_start\ndata: {"type":"message_start"}\n\n',
@@ -25,7 +26,8 @@ CLAUDE = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _hooked():
-    instrumentors = [ASGIStreamingInstrumentor(), HTTPXStreamingInstrumentor()]
+    names = ("ASGI", "HTTPX", "Aiohttp", "URLLib3")
+    instrumentors = [getattr(instrumentor, f"{name}StreamingInstrumentor")() for name in names]
     for one in instrumentors:
         one.instrument()
     yield
@@ -163,6 +165,26 @@ def test_a_bad_upstream_is_blamed_wherever_it_was_read(upstream, carried, steps,
     assert (client.reason, client.origin) == (reason, "upstream")
     assert server.bad
     assert (server.origin, server.upstream_reason, server.masked) == ("upstream", reason, False)
+
+
+@pytest.mark.parametrize("library", ["aiohttp-async", "urllib3", "requests"])
+def test_a_bad_upstream_is_blamed_whatever_read_it(upstream, library):
+    """The libraries differ in nothing here: what they read for the request explains its end, and what was invented."""
+    url = upstream.answer(*[step for token in TOKENS for step in (token, 0.02)])
+
+    async def passed_on():
+        async with READERS[library](url) as messages:
+            async for message in messages:
+                yield message
+
+    async def invented():
+        async for message in passed_on():
+            yield message
+        yield STOP + DONE
+
+    server, _ = answers(passed_on)
+    assert (server.origin, server.upstream_reason, server.masked) == ("upstream", "missing_terminal", False)
+    assert told(answers(invented)[0]) == MASKED
 
 
 @pytest.mark.parametrize("carried", CARRIED.values(), ids=CARRIED)

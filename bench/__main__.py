@@ -1,4 +1,4 @@
-"""``python -m bench``: what a chunk, a request and an open stream cost, beside the stock ASGI instrumentation.
+"""``python -m bench``: what a chunk, a request and an open stream cost, beside the stock instrumentations.
 
 The applications are plain ASGI, so that nothing but the hooks is measured; each figure is the least of many runs
 (the machine's own noise only adds), its spread the distance to the median.
@@ -24,6 +24,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.trace import TracerProvider
 
+from bench import client
 from bench.many import LOOKS, looks
 from otel_streaming import StreamingMiddleware
 from otel_streaming._config import Settings
@@ -233,6 +234,7 @@ async def measure() -> str:
             "counted in the processor's time of the watchdog's thread between two pauses. In each look the recorder",
             "writes how far some 500 streams have come: of so many each has its turn every 20 s.",
             "",
+            *client.table(),
         ]
     )
 

@@ -223,5 +223,7 @@ HOOKS = {
     "websockets.asyncio.connection": lambda module, patches: patches.wrap(module.Connection, "__aexit__", _leaves),
     "websockets.sync.client": lambda module, patches: patches.wrap(module.reconnect, "connect", _dials),
     "websockets.sync.connection": lambda module, patches: patches.wrap(module.Connection, "__exit__", _leaves),
+    "websockets.trio.client": lambda module, patches: patches.wrap(module.connect, "connect", _dials_later),
+    "websockets.trio.connection": lambda module, patches: patches.wrap(module.Connection, "__aexit__", _leaves),
 }
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill lint dashboards docs bench conformance clean
+.PHONY: help demo test fuzz kill lint dashboards incident docs bench conformance clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,8 +36,11 @@ test: lint  ## everything: ruff, mypy, unit tests (every branch of the pure modu
 fuzz: $(READY)  ## the short fuzzing of the tests, long: spoilt bodies in any cuts, at most 30 minutes (ARGS=pytest options)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} timeout 1800 $(BIN)/pytest tests/unit/test_fuzz.py $(ARGS)
 
-dashboards: $(READY)  ## generate dashboards/out
+dashboards: $(READY)  ## generate dashboards/out: dashboards, rules, alerts
 	$(BIN)/python -m dashboards
+
+incident: $(READY)  ## half a day of every fault in a real Prometheus, to look at: rules and alerts too (Ctrl-C ends it)
+	@$(BIN)/python -m dashboards.incident
 
 docs: $(READY)  ## generate the reference pages in docs/
 	$(BIN)/python docs/generate.py

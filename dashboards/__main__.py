@@ -1,4 +1,4 @@
-"""``python -m dashboards``: write the dashboards, or (``--check``) say whether they are up to date."""
+"""``python -m dashboards``: write the dashboards and the rules, or (``--check``) say whether they are up to date."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dashboards import overview
+from dashboards import overview, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ DASHBOARDS = (overview,)
 
 
 def generate() -> dict[str, str]:
-    """Every file that belongs into the folder, by name."""
-    return {f"{module.UID}.json": module.build() for module in DASHBOARDS}
+    """Every file that belongs into the folder, by its path there."""
+    return {f"{module.UID}.json": module.build() for module in DASHBOARDS} | rules.build()
 
 
 def write(folder: Path) -> None:
@@ -27,22 +27,28 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = generate()
     for stale in drifted(folder):
-        if stale.name not in files:
+        if str(stale.relative_to(folder)) not in files:
             stale.unlink()
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
 
 
 def drifted(folder: Path) -> list[Path]:
     """Files that are missing, differ or should not be there."""
     files = generate()
-    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    present = {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.suffix in {".json", ".yaml"}
+    }
     return [folder / name for name in sorted(files.keys() | present.keys()) if files.get(name) != present.get(name)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dashboards", description="Generate the Grafana dashboards.")
+    what = "Generate the Grafana dashboards and the rules of Prometheus."
+    parser = argparse.ArgumentParser(prog="python -m dashboards", description=what)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="FOLDER", help="where they go (default: dashboards/out)"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SERVICE = semconv.SERVICE_NAME.label
 ROUTE = semconv.ROUTE.label
+ROLE = semconv.ROLE.label
 PROTOCOL = semconv.PROTOCOL.label
 REASON = semconv.REASON.label
 STATE = semconv.STATE.label
@@ -128,15 +129,20 @@ def total(inner: str, by: Sequence[str] = ()) -> str:
 
 
 def count(which: str, window: Window, by: Sequence[str] = ()) -> str:
-    """Streams that ended, from the ledger, or from the spans of the services that have no ledger.
+    """Streams that ended, from the ledger, or from the spans of the services that have no ledger."""
+    ledger = window.read_ledger(select(semconv.LEDGER_ENDED, which))
+    return ledger_or_spans(ledger, window.read(select(semconv.ENDED, which)), by)
+
+
+def ledger_or_spans(ledger: str, spans: str, by: Sequence[str]) -> str:
+    """Counts of the ledger, and those of the spans for what has no ledger: the one place that decides.
 
     The service is among the labels that decide between the two, and nothing is that need not be:
     a route that one source knows and the other has folded into ``_OTHER`` would count twice.
     """
     labels = tuple(dict.fromkeys((SERVICE, *by)))
-    ledger = total(window.read_ledger(select(semconv.LEDGER_ENDED, which)), labels)
-    spans = total(window.read(select(semconv.ENDED, which)), labels)
-    return f"({ledger}\nor {spans})" if labels == tuple(by) else total(f"{ledger}\nor {spans}", by)
+    either = f"{total(ledger, labels)}\nor {total(spans, labels)}"
+    return f"({either})" if labels == tuple(by) else total(either, by)
 
 
 def count_spans(which: str, window: Window, by: Sequence[str] = (), role: Role = Role.SERVER) -> str:
@@ -296,11 +302,14 @@ def interrupted_between(low: float, high: float) -> str:
 
 
 def _up_to(bound: float) -> str:
-    # OTLP ingestion writes le="101", scraping le="101.0".
+    return f"sum({RANGE.read(select(semconv.INTERRUPTED_DURATION, up_to(bound), suffix='_bucket'))})"
+
+
+def up_to(bound: float) -> str:
+    """Matcher: the bucket with this bound. OTLP ingestion writes ``le="101"``, scraping ``le="101.0"``."""
     whole, _, fraction = f"{bound:g}".partition(".")
     le = f"{whole}[.]{fraction}" if fraction else f"{whole}([.]0)?"
-    series = select(semconv.INTERRUPTED_DURATION, f'{BUCKET}=~"{le}"', suffix="_bucket")
-    return f"sum({RANGE.read(series)})"
+    return f'{BUCKET}=~"{le}"'
 
 
 def values_of(variable: str) -> str:
@@ -311,3 +320,14 @@ def values_of(variable: str) -> str:
     matchers = [f'__name__=~"{names}"', where(semconv.ROLE, Role.SERVER)]
     matchers += [f'{VARIABLES[name]}=~"${name}"' for name in left]
     return f"label_values({{{','.join(matchers)}}}, {label})"
+
+
+def everywhere(metric: Metric, *which: str, suffix: str = "") -> str:
+    """Series of a metric for a rule, which has no variables to follow."""
+    return f"{metric.prometheus}{suffix}{{{','.join(filter(None, which))}}}"
+
+
+def ended_everywhere(read: str, window: str, which: Sequence[str], by: Sequence[str]) -> str:
+    """Streams that ended, for a rule: ``read`` is ``rate`` or ``increase``."""
+    ledger, spans = (everywhere(metric, *which) for metric in (semconv.LEDGER_ENDED, semconv.ENDED))
+    return ledger_or_spans(f"{read}({ledger}[{window}])", f"{read}({spans}[{window}])", by)

@@ -3,6 +3,8 @@
 import pytest
 from boards import BOARDS, PANELS, QUERIES
 
+from dashboards import incident
+
 
 @pytest.fixture(params=BOARDS)
 def board(request):
@@ -19,3 +21,10 @@ def panel(request):
 )
 def expr(request):
     return request.param
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory):
+    """A real Prometheus that holds the whole incident, the recorded rules and the alerts (``dashboards.incident``)."""
+    with incident.load(tmp_path_factory.mktemp("incident")) as prometheus:
+        yield prometheus

@@ -28,23 +28,27 @@ def test_the_same_in_every_process(tmp_path):
     for seed in ("1", "2"):
         argv = [sys.executable, "-m", "dashboards", "--out", tmp_path / seed]
         subprocess.run(argv, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
-    (first, second) = (sorted((tmp_path / seed).iterdir()) for seed in ("1", "2"))
+    first, second = (sorted(path for path in (tmp_path / seed).rglob("*.*")) for seed in ("1", "2"))
+    assert first
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_files_are_sorted_json_with_a_newline_at_the_end(tmp_path):
     """Diffs stay small and readable."""
     main(["--out", str(tmp_path)])
-    for path in tmp_path.iterdir():
+    for path in tmp_path.glob("*.json"):
         text = path.read_text()
         assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
 
 
+@pytest.mark.parametrize("harmed", ["stream-overview.json", "rules/alerts.yaml"])
 @pytest.mark.parametrize("harm", ["edit", "remove", "add"])
-def test_check_names_each_file_and_the_remedy(tmp_path, capsys, harm):
+def test_check_names_each_file_and_the_remedy(tmp_path, capsys, harm, harmed):
     """Whoever meets the gate is told which file is wrong and what to run; doing so opens the gate."""
     main(["--out", str(tmp_path)])
-    victim = tmp_path / ("old.json" if harm == "add" else "stream-overview.json")
+    victim = tmp_path / harmed
+    if harm == "add":
+        victim = victim.with_stem("old")
     victim.unlink() if harm == "remove" else victim.write_text("{}")
     assert main(["--check", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().err

@@ -1,0 +1,336 @@
+"""The incident as data: who streams, how streams end, and what goes wrong when. All else follows from this page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from otel_streaming.semconv import (
+    REASON_OUTCOME,
+    Dialect,
+    Kind,
+    Origin,
+    Outcome,
+    Phase,
+    Protocol,
+    Reason,
+    Result,
+    Role,
+    State,
+    Terminal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Fate:
+    """How one sort of streams ends, and what its spans tell. The n-th such stream lives for the n-th of ``ages``."""
+
+    result: Result
+    reason: Reason
+    phase: Phase
+    origin: Origin = Origin.UNKNOWN
+    terminal: Terminal = Terminal.MISSING
+    stalled: bool = False
+    masked: bool = False
+    status: int = 200
+    ages: tuple[float, ...] = (3, 8, 20, 40, 70, 110)
+    first_chunk: float | None = 0.4
+    gaps: tuple[int, ...] = (5, 60, 80, 30, 10, 4, 1, 0, 0, 0, 0, 0)
+    tokens: int = 200
+    retry: str = "none"
+    buffered: bool = False
+    wasted: float = 0
+    """Seconds worked after the reader had gone."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What its reason stands for."""
+        return REASON_OUTCOME[self.reason]
+
+    @property
+    def chunks(self) -> int:
+        """One more than there are gaps."""
+        return sum(self.gaps) + 1 if self.first_chunk is not None else 0
+
+
+_COMPLETE = (Result.OK, Reason.COMPLETED, Phase.AFTER_TERMINAL, Origin.SERVER, Terminal.SEEN)
+_READER_LEFT = (Result.CANCELLED, Reason.CLIENT_DISCONNECT, Phase.MID_STREAM)
+_ONE_STALL = (5, 60, 80, 30, 10, 4, 1, 0, 0, 0, 0, 1)
+_NO_GAPS = (0,) * 12
+_SMOOTH = (2.0, 4.0, 6.0, 9.0, 14.0, 25.0)
+
+FATES = {
+    "ok": Fate(*_COMPLETE, ages=_SMOOTH),
+    "ok after a stall": Fate(*_COMPLETE, stalled=True, ages=(50, 62, 75), gaps=_ONE_STALL),
+    "ok, slow to begin": Fate(*_COMPLETE, ages=(20, 30), first_chunk=14),
+    "ok, retried": Fate(*_COMPLETE, ages=_SMOOTH, retry="retried"),
+    "ok, in one burst": Fate(*_COMPLETE, ages=_SMOOTH, buffered=True),
+    "masked": Fate(*_COMPLETE, ages=_SMOOTH, masked=True),
+    "no end marker": Fate(Result.SILENT, Reason.MISSING_TERMINAL, Phase.MID_STREAM, Origin.UPSTREAM, ages=(3, 7, 13)),
+    "exception": Fate(Result.SILENT, Reason.PRODUCER_ERROR, Phase.MID_STREAM, Origin.SERVER, ages=(2, 5)),
+    "masked by a clean end": Fate(
+        Result.SILENT, Reason.UPSTREAM_MASKED, Phase.MID_STREAM, Origin.UPSTREAM, masked=True, ages=(4, 9)
+    ),
+    "process died": Fate(Result.SILENT, Reason.PROCESS_DEATH, Phase.MID_STREAM, Origin.SERVER, ages=(3, 8, 21)),
+    "blank": Fate(
+        Result.SILENT,
+        Reason.CONNECTION_LOST,
+        Phase.BEFORE_FIRST_CHUNK,
+        ages=(6, 12),
+        first_chunk=None,
+        gaps=_NO_GAPS,
+        tokens=0,
+    ),
+    "5xx": Fate(
+        Result.LOUD,
+        Reason.HTTP_5XX,
+        Phase.BEFORE_HEADERS,
+        Origin.SERVER,
+        status=503,
+        ages=(0.2, 0.3),
+        first_chunk=None,
+        gaps=_NO_GAPS,
+        tokens=0,
+    ),
+    "left": Fate(*_READER_LEFT, Origin.CLIENT, wasted=2),
+    "cut at 60 s": Fate(*_READER_LEFT, ages=(59.9, 60.0, 60.2), wasted=5),
+    "gave up": Fate(
+        Result.GAVE_UP,
+        Reason.CLIENT_DISCONNECT,
+        Phase.BEFORE_FIRST_CHUNK,
+        Origin.CLIENT,
+        ages=(9, 17),
+        first_chunk=None,
+        gaps=_NO_GAPS,
+        tokens=0,
+        wasted=4,
+    ),
+    "gave up in a stall": Fate(
+        Result.GAVE_UP,
+        Reason.CLIENT_DISCONNECT,
+        Phase.MID_STREAM,
+        Origin.CLIENT,
+        stalled=True,
+        ages=(33, 48),
+        gaps=_ONE_STALL,
+    ),
+    "recycled": Fate(
+        Result.RECYCLED,
+        Reason.SERVER_SHUTDOWN,
+        Phase.MID_STREAM,
+        Origin.SERVER,
+        Terminal.NOT_REQUIRED,
+        ages=(700, 1500),
+    ),
+    "unknown": Fate(Result.UNKNOWN, Reason.UNKNOWN, Phase.MID_STREAM),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Streams of one route (or, as a client, to one address): what is normal there, per minute and at any time.
+
+    ``ledger=False`` is an older release, known by its spans only.
+    """
+
+    service: str
+    route: str | None
+    protocol: Protocol
+    dialect: Dialect
+    normal: Mapping[str, float]
+    open: Mapping[State, int] = field(default_factory=dict)
+    role: Role = Role.SERVER
+    kind: Kind = Kind.BOUNDED
+    method: str = "POST"
+    address: str | None = None
+    ledger: bool = True
+
+
+_FLOWING = {State.FLOWING: 9, State.WAITING: 2, State.BACKPRESSURED: 1}
+
+LINES = {
+    "completions": Line(
+        *("chat", "/v1/chat/completions", Protocol.SSE, Dialect.OPENAI_CHAT),
+        {"ok": 57, "ok, retried": 1, "left": 2},
+        _FLOWING,
+    ),
+    "agents": Line(*("chat", "/v1/agents/{id}/run", Protocol.SSE, Dialect.AG_UI), {"ok": 25}, {State.FLOWING: 6}),
+    "provider": Line(
+        *("chat", None, Protocol.SSE, Dialect.OPENAI_CHAT),
+        {"ok": 57, "ok, in one burst": 1},
+        {State.FLOWING: 9},
+        role=Role.CLIENT,
+        address="api.provider.example",
+    ),
+    "answer": Line(*("search", "/answer", Protocol.NDJSON, Dialect.NONE), {"ok": 30, "left": 1}, ledger=False),
+    "report": Line(*("export", "/reports/{id}", Protocol.NDJSON, Dialect.DECLARED), {"ok": 12}, {State.FLOWING: 2}),
+    "events": Line(
+        *("notify", "/events", Protocol.SSE, Dialect.NONE),
+        {"left": 4},
+        {State.FLOWING: 40},
+        kind=Kind.SUBSCRIPTION,
+        method="GET",
+    ),
+    "socket": Line(
+        *("notify", "/ws", Protocol.WEBSOCKET, Dialect.NONE),
+        {"left": 2},
+        {State.FLOWING: 20},
+        kind=Kind.SUBSCRIPTION,
+        method="GET",
+    ),
+    "nightly": Line(*("nightly", "/jobs/{id}/log", Protocol.SSE, Dialect.NONE), {}),
+}
+
+SHOWN_BY_STOCK_METRICS = {"completions": 0, "agents": 0, "answer": 1}
+"""What the stock HTTP instrumentations count too, and under which of their names in ``queries.STOCK_HTTP``."""
+
+PROCESSES = {"chat": 3, "search": 2, "export": 1, "notify": 2, "nightly": 1}
+ONLY_IN = {"nightly": "at night"}
+"""A job: its process lives for one period."""
+
+SPANS_LOST = 0.4
+"""Of all spans, while the collector is lossy."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """What differs from normal for some minutes.
+
+    Attributes:
+        per_minute: By line, all that ends there instead of what is normal.
+        once: By line and fate, how many end in which minute, beside the rest.
+        open: By line, the open streams instead of the normal ones.
+        silence: By line, how many seconds the longest silence grows every minute.
+        replaced: The service that is deployed anew: all its processes.
+        killed: The service that loses a process, and gets another one.
+        mute: The service whose processes report nothing.
+        lossy: The collector loses spans.
+        alerts: By alert, the lines it is about; every other alert stays silent.
+    """
+
+    name: str
+    minutes: int
+    per_minute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    once: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
+    open: Mapping[str, Mapping[State, int]] = field(default_factory=dict)
+    silence: Mapping[str, float] = field(default_factory=dict)
+    replaced: str = ""
+    killed: str = ""
+    mute: str = ""
+    lossy: bool = False
+    alerts: Mapping[str, Iterable[str]] = field(default_factory=dict)
+
+    def ended(self, line: str, minute: int) -> Counter[str]:
+        """Count the streams of a line that end in one minute, by fate."""
+        rates = self.per_minute.get(line, LINES[line].normal)
+        ended = Counter({fate: _whole(rate * minute) - _whole(rate * (minute - 1)) for fate, rate in rates.items()})
+        for (where, fate), minutes in self.once.items():
+            if where == line:
+                ended[fate] += minutes.get(minute, 0)
+        return ended
+
+
+def _whole(number: float) -> int:
+    return int(number + 1e-6)
+
+
+CHANGE_AT = 10
+"""The minute of a period in which processes are replaced."""
+
+
+def _quiet(minutes: int) -> Period:
+    return Period("quiet", minutes)
+
+
+PERIODS = (
+    _quiet(60),
+    Period(
+        "burst of 5xx",
+        40,
+        {"completions": {"ok": 30, "5xx": 30, "left": 2}},
+        alerts={"StreamErrorBudgetBurn": ["completions"]},
+    ),
+    _quiet(20),
+    Period(
+        "cut short, no 5xx",
+        60,
+        {"agents": {"ok": 23, "no end marker": 2}},
+        alerts={"StreamErrorBudgetBurn": ["agents"], "StreamSilentFailuresDominate": ["agents"]},
+    ),
+    _quiet(20),
+    Period(
+        "proxy with a limit",
+        40,
+        {"answer": {"ok": 26, "left": 1, "cut at 60 s": 4}},
+        alerts={"StreamsDieAtALimit": ["answer"]},
+    ),
+    _quiet(20),
+    Period(
+        "stalls behind keep-alives",
+        30,
+        {"completions": {"ok": 45, "ok after a stall": 10, "gave up in a stall": 3, "left": 2}},
+        open={"completions": {State.FLOWING: 9, State.STALLED: 8, State.WAITING: 1, State.ABANDONED: 1}},
+        silence={"completions": 5},
+        alerts={"StreamStalledOpen": ["completions"]},
+    ),
+    _quiet(20),
+    Period(
+        "slow to begin",
+        30,
+        {"completions": {"ok": 50, "ok, slow to begin": 8, "left": 2}},
+        open={"completions": {State.FLOWING: 9, State.WAITING: 12}},
+        alerts={"StreamFirstChunkSlow": ["completions"]},
+    ),
+    _quiet(20),
+    Period(
+        "blank responses",
+        30,
+        {"completions": {"ok": 53, "blank": 3, "gave up": 2, "left": 2}},
+        alerts={"StreamBlankResponses": ["completions"], "StreamSilentFailuresDominate": ["completions"]},
+    ),
+    _quiet(20),
+    Period(
+        "masked upstream",
+        30,
+        {"agents": {"ok": 23, "masked": 2, "masked by a clean end": 0.2}},
+        alerts={"StreamsMasked": ["agents"]},
+    ),
+    _quiet(20),
+    Period(
+        "killed worker",
+        30,
+        once={("completions", "process died"): {CHANGE_AT + 1: 3}, ("agents", "process died"): {CHANGE_AT + 1: 1}},
+        killed="chat",
+    ),
+    _quiet(20),
+    Period(
+        "deploy",
+        30,
+        once={("events", "recycled"): {CHANGE_AT - 1: 40}, ("socket", "recycled"): {CHANGE_AT - 1: 20}},
+        replaced="notify",
+    ),
+    _quiet(20),
+    Period("at night", 60, once={("nightly", "ok"): {15: 1, 30: 1}, ("nightly", "exception"): {45: 1}}),
+    _quiet(20),
+    Period(
+        "ends of which nothing is known",
+        40,
+        {"report": {"ok": 10, "unknown": 2}},
+        alerts={"StreamOutcomeUnknownHigh": ["report"]},
+    ),
+    _quiet(20),
+    Period(
+        "lossy collector",
+        40,
+        {"agents": {"ok": 24, "5xx": 1}},
+        lossy=True,
+        alerts={"StreamTelemetryLossy": ["agents"]},
+    ),
+    _quiet(20),
+    Period("no telemetry", 40, mute="export", alerts={"StreamTelemetryMissing": ["report"]}),
+    _quiet(20),
+)

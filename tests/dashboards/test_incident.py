@@ -1,0 +1,180 @@
+"""The recorded incident: as large as the contract, every number as its table says, every alert in its place."""
+
+import pytest
+from boards import BOARDS
+
+from dashboards import incident, rules
+from dashboards.incident.samples import bounds
+from dashboards.render import panel_queries, substitute
+from otel_streaming import semconv
+from otel_streaming.semconv import Kind, Result
+
+pytestmark = pytest.mark.e2e
+
+FAULTS = [phase for phase in incident.PHASES if phase.name != "quiet"]
+SLACK = 10 * 60
+"""A recorded rate looks five minutes back, and a sample counts for five minutes."""
+
+
+def by_name(phase):
+    return phase.name
+
+
+@pytest.mark.parametrize("metric", semconv.METRICS, ids=lambda metric: metric.name)
+def test_every_metric_of_the_contract_is_there_with_its_labels(loaded, metric):
+    """What a dashboard may ask for has an answer: all metrics, all labels, no other label."""
+    suffix = "_bucket" if metric.instrument == "histogram" else ""
+    series = loaded.series(metric.prometheus + suffix, incident.START, incident.END)
+    expected = {label.label for label in metric.labels} | {"__name__", "service_name"} | ({"le"} if suffix else set())
+    if metric is semconv.BUFFERED_STREAMS:
+        expected.remove("http_route")  # a client has none
+    assert set().union(*series) == expected
+    if suffix:
+        assert {one["le"] for one in series} == {*(f"{bound:g}" for bound in bounds(metric)), "+Inf"}
+
+
+def test_several_of_everything(loaded):
+    """Roles, kinds, services and processes are more than one: a query that forgets to sum is found out."""
+    series = loaded.series(semconv.LEDGER_STARTED.prometheus, incident.START, incident.END)
+    for label, least in {"stream_role": 2, "stream_kind": 2, "service_name": 4, "stream_process_id": 10}.items():
+        assert len({one[label] for one in series}) >= least, label
+
+
+@pytest.mark.parametrize("phase", incident.PHASES, ids=by_name)
+@pytest.mark.parametrize("service", [None, "chat", "export"])
+def test_tiles_show_the_figures_of_the_table(loaded, phase, service):
+    """Each tile of the overview, asked for a phase, shows what the table says of it, exactly where a ledger tells."""
+    figures = phase.figures(service)
+    tiles = {query.panel: query.expr for query in panel_queries(BOARDS["stream-overview"]) if query.panel in figures}
+    assert {"Failed", "Hidden share", "Cut short", "Gave up", "Stalled now", "Open streams"} <= tiles.keys()
+    if service == phase.period.mute:
+        return
+    chosen = {"service": service} if service else {}
+    for title, expr in tiles.items():
+        shown = loaded.value(substitute(expr, range=phase.range, rate_interval="4m", **chosen), phase.end)
+        expected = figures[title] if figures[title] is not None else -1
+        assert shown == pytest.approx(expected, rel=0.02 if service is None else 1e-6), title
+
+
+def ratios(loaded, window, at):
+    expr = f'{rules.ratio(window)}{{stream_role="server"}}'
+    return {(one.labels["service_name"], one.labels.get("http_route")): one.value for one in loaded.query(expr, at)}
+
+
+def share_of_bad(counts):
+    def of(*results):
+        return sum(number for fate, number in counts.items() if incident.FATES[fate].result in results)
+
+    return of(Result.SILENT, Result.LOUD) / of(Result.OK, Result.SILENT, Result.LOUD)
+
+
+@pytest.mark.parametrize(
+    "phase", [phase for phase in FAULTS if phase.period.minutes >= 40 and not phase.period.once], ids=by_name
+)
+def test_recorded_ratios_are_those_of_the_table(loaded, phase):
+    """Half an hour of steady failures gives exactly their share."""
+    recorded = ratios(loaded, "30m", phase.end)
+    for line in incident.LINES.values():
+        if line.kind is Kind.BOUNDED and line.role == "server" and line.service not in {phase.period.mute, "nightly"}:
+            expected = share_of_bad(phase.counts(lambda other, line=line: other is line))
+            assert recorded[line.service, line.route] == pytest.approx(expected, rel=1e-3, abs=1e-9)
+
+
+def test_a_ratio_over_everything_weighs_every_stream_alike(loaded):
+    """30 days are all failures over all streams; an average of ratios would make something else of the bursts."""
+    recorded = ratios(loaded, "30d", incident.END)
+    for name in ("completions", "agents", "answer", "report"):
+        line = incident.LINES[name]
+        total = sum(
+            (phase.counts(lambda other, line=line: other is line) for phase in incident.PHASES),
+            start=incident.Counter(),
+        )
+        assert recorded[line.service, line.route] == pytest.approx(share_of_bad(total), rel=0.05), name
+
+
+def test_subscriptions_have_no_ratio(loaded):
+    """What has no natural end cannot fail by ending: it is in no objective."""
+    assert not loaded.series(
+        '{__name__=~"stream:(bad|eligible):.*",service_name="notify"}', incident.START, incident.END
+    )
+
+
+def firing(loaded, alert):
+    """Who an alert was about, when it fired, and how long it looks back."""
+    windows = {tuple(sorted(one.labels.items())): one.window for one in rules.ALERTS if one.name == alert}
+    expr = f'ALERTS{{alertstate="firing",alertname="{alert}"}}'
+    for series in loaded.query_range(expr, incident.START, incident.END, 60):
+        labels = series.labels
+        own = tuple(sorted((name, labels[name]) for name in ("long", "short") if name in labels))
+        yield labels["service_name"], labels.get("http_route"), windows[own], [at for at, _ in series.points]
+
+
+def concerns(phase, alert, service, route):
+    return any(service == where and route in {None, path} for where, path in phase.alerts.get(alert, ()))
+
+
+def seconds(window):
+    return int(window[:-1]) * {"m": 60, "h": 3600, "d": 86400}[window[-1]]
+
+
+ALERTS = sorted({alert.name for alert in rules.ALERTS})
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_fires_in_its_phases(loaded, alert):
+    """Each fault wakes whom the table says."""
+    phases = [phase for phase in FAULTS if alert in phase.alerts]
+    assert phases
+    fired = list(firing(loaded, alert))
+    for phase in phases:
+        for service, route in phase.alerts[alert]:
+            times = [
+                at for where, path, _, points in fired if where == service and path in {None, route} for at in points
+            ]
+            assert any(phase.start < at <= phase.end for at in times), (phase.name, service, route)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_is_silent_elsewhere(loaded, alert):
+    """Nothing fires about others or before its fault, nor for longer after it than the alert looks back."""
+    for service, route, window, points in firing(loaded, alert):
+        spans = [
+            (phase.start, phase.end + seconds(window) + SLACK)
+            for phase in FAULTS
+            if concerns(phase, alert, service, route)
+        ]
+        strays = [at for at in points if not any(start < at <= end for start, end in spans)]
+        assert not strays, (service, route, [(at - incident.START) // 60 for at in strays])
+
+
+@pytest.mark.parametrize("service", ["notify", "nightly"])
+def test_a_deploy_and_a_night_wake_nobody(loaded, service):
+    """Subscriptions that a restart recycles, and one of three streams at night, are no reason to get up."""
+    assert not loaded.series(f'ALERTS{{service_name="{service}"}}', incident.START, incident.END)
+
+
+def test_only_the_worst_pages(loaded):
+    """One fault is worth a page here; all others wait for the morning."""
+    (phase,) = (phase for phase in FAULTS if phase.name == "burst of 5xx")
+    pages = loaded.query_range('ALERTS{severity="critical"}', incident.START, incident.END, 60)
+    assert pages
+    assert {series.labels["http_route"] for series in pages} == {"/v1/chat/completions"}
+    assert all(phase.start < at <= phase.end + 30 * 60 + SLACK for series in pages for at, _ in series.points)
+
+
+def test_rules_are_layered():
+    """A rule that reads another is evaluated after it, and none is left out."""
+    from dashboards.incident.serve import RULES, layers
+
+    found = [[rule["rules"][0]["record"] for rule in layer["groups"]] for layer in layers(RULES)]
+    assert sum(map(len, found)) == sum(len(group["rules"]) for group in rule_groups())
+    assert found[0].count(rules.ELIGIBLE_RATE) == 1
+    assert rules.BAD_RATE in found[1]
+    assert rules.ratio("30d") in found[2]
+
+
+def rule_groups():
+    import yaml
+
+    for content in rules.build().values():
+        yield from yaml.safe_load(content)["groups"]

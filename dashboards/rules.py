@@ -15,9 +15,8 @@ from dashboards import queries as q
 from otel_streaming import semconv
 from otel_streaming.semconv import Result, Role, State
 
-OBJECTIVE = 0.99
-"""The share of streams that must end well. Another one: change it here and run ``make dashboards``."""
-BUDGET = 1 - OBJECTIVE
+BUDGET = 1 - q.OBJECTIVE
+"""The share of streams that may end badly. Another objective: change it there and run ``make dashboards``."""
 
 RUNBOOKS = "docs/runbooks"
 DASHBOARD = "/d/stream-overview"
@@ -27,11 +26,9 @@ ENOUGH = 30
 """Streams in the window of an alert from which on a share of them means something."""
 
 WHERE = (q.SERVICE, q.ROUTE)
-BY = (*WHERE, q.ROLE)
 BOUNDED = q.where(semconv.KIND, semconv.Kind.BOUNDED)
 SERVER = q.where(semconv.ROLE, Role.SERVER)
 
-ELIGIBLE_RATE, BAD_RATE = "stream:eligible:rate5m", "stream:bad:rate5m"
 INTERRUPTED, AT_LIMIT, NEAR_LIMIT = (
     f"stream:{name}:increase1h" for name in ("interrupted", "interrupted_at_limit", "interrupted_near_limit")
 )
@@ -52,7 +49,7 @@ BESIDE = {
 
 def ratio(window: str) -> str:
     """Name of the recorded share of bad streams over a window."""
-    return f"stream:bad:ratio{window}"
+    return q.RECORDED_RATIO.format(window=window)
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,10 @@ class Alert:
 
 
 def _sli() -> list[Record]:
-    eligible = q.ended_everywhere("rate", "5m", (BOUNDED, q.ELIGIBLE), BY)
-    bad = q.ended_everywhere("rate", "5m", (BOUNDED, q.BAD), BY)
+    eligible = q.ended_everywhere("rate", "5m", (BOUNDED, q.ELIGIBLE), q.RECORDED_LABELS)
+    bad = q.ended_everywhere("rate", "5m", (BOUNDED, q.BAD), q.RECORDED_LABELS)
     # The series of failures starts at the first failure: until then there are none, which is 0.
-    return [Record(ELIGIBLE_RATE, eligible), Record(BAD_RATE, f"{bad}\nor 0 * {ELIGIBLE_RATE}")]
+    return [Record(q.RECORDED_ELIGIBLE, eligible), Record(q.RECORDED_BAD, f"{bad}\nor 0 * {q.RECORDED_ELIGIBLE}")]
 
 
 def _ratios(*windows: str) -> list[Record]:
@@ -116,7 +113,7 @@ def _ratios(*windows: str) -> list[Record]:
     return [
         Record(
             ratio(window),
-            f"sum_over_time({BAD_RATE}[{window}])\n/ (sum_over_time({ELIGIBLE_RATE}[{window}]) > 0)",
+            f"sum_over_time({q.RECORDED_BAD}[{window}])\n/ (sum_over_time({q.RECORDED_ELIGIBLE}[{window}]) > 0)",
         )
         for window in windows
     ]
@@ -155,10 +152,10 @@ def _burn(factor: float, long: str, short: str, severity: str, lasting: int) -> 
     return Alert(
         "StreamErrorBudgetBurn",
         f"({ratio(long)}{{{SERVER}}} > {limit} and {ratio(short)}{{{SERVER}}} > {limit})\n"
-        f"and 60 * sum_over_time({ELIGIBLE_RATE}{{{SERVER}}}[{long}]) > {ENOUGH}",
+        f"and 60 * sum_over_time({q.RECORDED_ELIGIBLE}{{{SERVER}}}[{long}]) > {ENOUGH}",
         "Streams fail faster than the objective allows.",
         f"{{{{ $value | humanizePercentage }}}} of the streams of the last {long} failed, a burn rate above {factor:g} "
-        f"(at 1 the error budget of an objective of {OBJECTIVE:.6g} lasts for 30 days).",
+        f"(at 1 the error budget of an objective of {q.OBJECTIVE:.6g} lasts for 30 days).",
         lasting,
         short,
         severity,

@@ -3,7 +3,7 @@
 import pytest
 from boards import BOARDS
 
-from dashboards import incident, rules
+from dashboards import incident, queries, rules
 from dashboards.incident.samples import bounds
 from dashboards.render import panel_queries, substitute
 from otel_streaming import semconv
@@ -168,8 +168,8 @@ def test_rules_are_layered():
 
     found = [[rule["rules"][0]["record"] for rule in layer["groups"]] for layer in layers(RULES)]
     assert sum(map(len, found)) == sum(len(group["rules"]) for group in rule_groups())
-    assert found[0].count(rules.ELIGIBLE_RATE) == 1
-    assert rules.BAD_RATE in found[1]
+    assert found[0].count(queries.RECORDED_ELIGIBLE) == 1
+    assert queries.RECORDED_BAD in found[1]
     assert rules.ratio("30d") in found[2]
 
 

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dashboards import overview, rules
+from dashboards import flow, forensics, overview, rules, slo, trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OUT = Path(__file__).parent / "out"
-DASHBOARDS = (overview,)
+DASHBOARDS = (overview, slo, flow, forensics, trust)
 """One module each, with its ``UID`` and ``build()``: a further dashboard is one more name here."""
 
 

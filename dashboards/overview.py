@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+from dashboards import ages, budget, parts, words
 from dashboards import panels as p
 from dashboards import queries as q
-from dashboards import words
-from dashboards.panels import About, Column, Series
+from dashboards.board import Row, dashboard
+from dashboards.parts import About, Column, Series
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
 
-UID = "stream-overview"
+UID = parts.OVERVIEW
 
-GUIDE = """\
+GUIDE = f"""\
 A stream that breaks after its `200 OK` is a failure that no status code tells: **Failed** counts it, **What your 5xx \
 panel says** does not, and the difference is what your users see and your alerts do not. \
-Read from the top: is it broken, what ends the streams, which route is worst, how does it feel to a reader. \
-Green means measured and fine, grey **no traffic** means that no stream ended, grey **no telemetry** that no service \
-has reported one in this time range."""
-
-LEDGER_OR_SPANS = (
-    f"`{semconv.LEDGER_ENDED.prometheus}` (counted in the process), or `{semconv.ENDED.prometheus}` (from spans) "
-    "for services without it; server role, streams with a natural end"
-)
-SPANS = f"`{semconv.ENDED.prometheus}` (from spans); server role, streams with a natural end"
+Read from the top: is it broken, what ends the streams, which route is worst, how does it feel to a reader; green is \
+measured and fine, grey is **no traffic**, **no failures** or **no telemetry**. \
+Go on to {parts.ways_on(parts.SLO, parts.FLOW, parts.FORENSICS, parts.TRUST)}; a firing alert links to its runbook."""
 
 FAILED = About(
     101,
     "Failed",
-    metric=LEDGER_OR_SPANS,
+    metric=parts.LEDGER_OR_SPANS,
     formula="(silent + loud) / (ok + silent + loud), over the whole time range; silent is cut short or failed after "
     "the headers, loud is a 5xx instead of a stream. Readers who left and streams that a restart ended tidily count "
     "on neither side.",
@@ -47,7 +42,7 @@ FIVE_XX = About(
 HIDDEN = About(
     103,
     "Hidden share",
-    metric=LEDGER_OR_SPANS,
+    metric=parts.LEDGER_OR_SPANS,
     formula="silent / (silent + loud), over the whole time range: failures that went out under a status of 200.",
     good="no number is good or bad; it says how much of the trouble status codes cannot show.",
     action="the higher it is, the less the panel to the left is worth in this incident.",
@@ -55,7 +50,7 @@ HIDDEN = About(
 TRUNCATED = About(
     104,
     "Cut short",
-    metric=LEDGER_OR_SPANS,
+    metric=parts.LEDGER_OR_SPANS,
     formula="silent with outcome truncated / (ok + silent + loud), over the whole time range: the reader got a "
     "beginning and an end of file that looks like success.",
     good="below 0.1 %.",
@@ -64,7 +59,7 @@ TRUNCATED = About(
 GAVE_UP = About(
     105,
     "Gave up",
-    metric=LEDGER_OR_SPANS,
+    metric=parts.LEDGER_OR_SPANS,
     formula="gave_up / all ended streams, over the whole time range: readers who left before the first chunk or in the "
     "middle of a stall. Not part of **Failed**.",
     good="below 2 %, and steady.",
@@ -73,7 +68,7 @@ GAVE_UP = About(
 STALLED_NOW = About(
     106,
     "Stalled now",
-    metric=f"`{semconv.ACTIVE.prometheus}`, reported by the processes while the streams are open",
+    metric=parts.LIVE,
     formula="open streams in state stalled: silent for longer than the threshold of their route (10 s unless set).",
     good="0.",
     action="look at the provider behind the route; these readers are waiting at this moment.",
@@ -81,15 +76,31 @@ STALLED_NOW = About(
 OPEN_NOW = About(
     107,
     "Open streams",
-    metric=f"`{semconv.ACTIVE.prometheus}`, reported by the processes while the streams are open",
+    metric=parts.LIVE,
     formula="sum over all states, subscriptions included.",
     good="no judgement: it follows the traffic. A step down is a restart, a steady climb is a leak.",
     action="if it climbs, see which state grows in **Open streams by state**.",
 )
+BUDGET_LEFT = About(
+    108,
+    "Budget left",
+    metric=parts.RECORDED,
+    formula=f"1 - share of bad streams over thirty days / {budget.BUDGET:.0%} (the objective is {q.OBJECTIVE:.0%}).",
+    good="above a quarter.",
+    action="if it melts, see which cause spends it in **Streams: objectives**.",
+)
+FIRING = About(
+    109,
+    "Firing alerts",
+    metric=f"`{budget.ALERTS}`, which Prometheus writes while it evaluates the rules",
+    formula="alerts on streams in state firing.",
+    good="0; **no rules** means that nobody is watching.",
+    action="open the alert: its runbook says what to do first.",
+)
 BY_CAUSE = About(
     201,
     "Failures by cause, on one axis",
-    metric=f"{SPANS}; stalls: {LEDGER_OR_SPANS}",
+    metric=f"{parts.SPANS}; stalls: {parts.LEDGER_OR_SPANS}",
     formula="silent and loud ends per minute by reason, and complete streams that stalled on the way. A 5xx is one "
     "colour among others. Grey is what the ledger of a service counts whose spans do not arrive.",
     good="flat at zero.",
@@ -106,12 +117,14 @@ SEEN_AND_UNSEEN = About(
 ROUTES = About(
     301,
     "Routes, worst first",
-    metric=f"attempts and shares: {LEDGER_OR_SPANS}; blank: {SPANS}; times: "
-    f"`{semconv.FIRST_CHUNK_TIME.prometheus}`, `{semconv.GAP.prometheus}`",
+    metric=f"attempts and shares: {parts.LEDGER_OR_SPANS}; blank: {parts.SPANS}; times: "
+    f"`{semconv.FIRST_CHUNK_TIME.prometheus}`, `{semconv.GAP.prometheus}`; burn rate: "
+    f"`{q.RECORDED_RATIO.format(window='1h')}` (recording rule)",
     formula="per service and route, over the whole time range. Attempts are all ended streams; failed, 5xx, cut short "
-    "and stalled are shares of (ok + silent + loud); blank (headers, no chunk) and gave up are shares of attempts.",
+    "and stalled are shares of (ok + silent + loud); blank (headers, no chunk) and gave up are shares of attempts; the "
+    "burn rate is that of the last hour, 1 being what the objective allows.",
     good="no coloured cell.",
-    action="start with the first line; click on its route to see this dashboard for it alone.",
+    action="start with the first line; its service leads to this dashboard for it alone, its route to its failures.",
 )
 FIRST_CHUNK = About(
     401,
@@ -123,16 +136,24 @@ FIRST_CHUNK = About(
 )
 GAPS = About(
     402,
-    "Gaps and longest silence",
-    metric=f"`{semconv.GAP.prometheus}` (ended streams), `{semconv.SILENCE_MAX.prometheus}` (open streams, live)",
-    formula="quantiles of the gaps between chunks; the longest current silence of a stream that should flow.",
-    good="silence below the stall threshold (10 s unless set).",
-    action="stalls are too rare to move a percentile: trust the silence, then look at **Stalled now**.",
+    "Gaps between chunks",
+    metric=f"`{semconv.GAP.prometheus}`",
+    formula="quantiles over all gaps of the streams that ended.",
+    good="steady: this is the speed at which the answer appears.",
+    action="stalls are too rare to move a percentile: look at the silence beside it.",
+)
+SILENCE = About(
+    405,
+    "Longest silence",
+    metric=f"`{semconv.SILENCE_MAX.prometheus}`, reported by the processes while the streams are open",
+    formula="the longest current silence of a stream that should flow.",
+    good="below the stall threshold (10 s unless set).",
+    action="a line that climbs second by second is one stream that hangs: see **Stalled now** and the table.",
 )
 OPEN_BY_STATE = About(
     403,
     "Open streams by state",
-    metric=f"`{semconv.ACTIVE.prometheus}`, reported by the processes while the streams are open",
+    metric=parts.LIVE,
     formula="sum by state, subscriptions included.",
     good="nearly all flowing.",
     action="waiting: the producer is slow to begin; stalled: it stopped; slow readers: the network; "
@@ -146,35 +167,24 @@ DURATIONS = About(
     good="steady, and far from the time-outs on the way.",
     action="a flat line at a round number is a limit: see **When do streams die?**",
 )
-AGES = About(
-    501,
-    "Age of streams when they are interrupted",
-    metric=f"`{semconv.INTERRUPTED_DURATION.prometheus}`: every end after the headers that is not complete, readers "
-    "who left included, since a proxy's limit looks just like that",
-    formula="interrupted streams per bucket of age.",
-    good="a thin cloud without a pattern.",
-    action="a level band is a time limit on the way: its height in seconds names the setting.",
-)
-AT_LIMITS = About(
-    502,
-    "Interrupted at a usual limit",
-    metric=f"`{semconv.INTERRUPTED_DURATION.prometheus}`",
-    formula="streams interrupted within a second or so of the limits that proxies and platforms like to set, over the "
-    "whole time range.",
-    good="short bars: a few by chance.",
-    action="one bar above all others names the limit: look for it in proxies, load balancers and servers.",
-)
+TRACES = parts.to(parts.FORENSICS, "Which streams, and why")
+FLOW = parts.to(parts.FLOW, "How they flow")
+THIS_CAUSE = parts.to(parts.FORENSICS, "The newest of these", reason=f"${{__field.labels.{q.REASON}}}")
 
 
 def _tiles() -> list[p.AnyPanel]:
     return [
-        p.tile(FAILED, q.tile(q.failed(RANGE)), 4, steps=p.FAILURE_STEPS),
-        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=p.FAILURE_STEPS),
-        p.tile(HIDDEN, q.tile(q.hidden(RANGE)), 4, nothing=words.NO_FAILURES),
-        p.tile(TRUNCATED, q.tile(q.among_eligible(q.TRUNCATED, RANGE)), 3, steps=p.FAILURE_STEPS),
-        p.tile(GAVE_UP, q.tile(q.gave_up(RANGE)), 3, steps=p.LOST_STEPS),
-        p.live_tile(STALLED_NOW, q.stalled_now(), 3, steps=((0, words.GREEN), (1, words.ORANGE), (10, words.RED))),
-        p.live_tile(OPEN_NOW, q.open_streams(), 3),
+        p.tile(FAILED, q.tile(q.failed(RANGE)), 4, steps=parts.FAILURE_STEPS, link=TRACES),
+        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=parts.FAILURE_STEPS),
+        p.tile(HIDDEN, q.tile(q.hidden(RANGE)), 3, nothing=parts.NO_FAILURES, link=TRACES),
+        p.tile(TRUNCATED, q.tile(q.among_eligible(q.TRUNCATED, RANGE)), 3, steps=parts.FAILURE_STEPS, link=TRACES),
+        p.tile(GAVE_UP, q.tile(q.gave_up(RANGE)), 2, steps=parts.LOST_STEPS, link=TRACES),
+        p.live_tile(
+            STALLED_NOW, q.stalled_now(), 2, steps=parts.STALL_STEPS, link=parts.to(parts.FLOW, "How they flow")
+        ),
+        p.live_tile(OPEN_NOW, q.open_streams(), 2),
+        p.budget_tile(BUDGET_LEFT, budget.left_tile(), 2, link=parts.to(parts.SLO, "What spent it")),
+        p.live_tile(FIRING, budget.firing(), 2, steps=parts.ALERT_STEPS, missing=words.NO_RULES),
     ]
 
 
@@ -187,28 +197,31 @@ def _causes() -> list[p.AnyPanel]:
     ]
     users = Series(q.failed(STEP), *words.USERS_SAW)
     panel_says = Series(q.five_xx_panel(STEP), *words.PANEL_SAYS)
+    objective = ((budget.BUDGET, words.ORANGE),)
     return [
-        p.stack(BY_CAUSE, causes, 14, unit=p.PER_MINUTE, codes=words.REASONS),
-        p.gap_between(SEEN_AND_UNSEEN, users, panel_says, 10),
+        p.stack(BY_CAUSE, causes, 14, unit=parts.PER_MINUTE, codes=words.REASONS, link=THIS_CAUSE),
+        p.gap_between(SEEN_AND_UNSEEN, users, panel_says, 10, limits=objective),
     ]
 
 
 def _routes() -> list[p.AnyPanel]:
-    by = (q.SERVICE, q.ROUTE)
+    by = q.BY_ROUTE
     columns = [
-        Column("Attempts", q.attempts(by), p.COUNT),
-        Column("Failed", q.failed(RANGE, by), steps=p.FAILURE_STEPS),
-        Column("5xx", q.among_eligible(q.LOUD, RANGE, by), steps=p.FAILURE_STEPS),
-        Column("Cut short", q.among_eligible(q.TRUNCATED, RANGE, by), steps=p.FAILURE_STEPS),
-        Column("Stalled", q.among_eligible(q.STALLED, RANGE, by), steps=p.LOST_STEPS),
-        Column("Blank", q.blank(RANGE, by), steps=p.LOST_STEPS),
-        Column("Gave up", q.gave_up(RANGE, by), steps=p.LOST_STEPS),
-        Column("First chunk p95", q.quantile(0.95, semconv.FIRST_CHUNK_TIME, RANGE, by), p.SECONDS),
-        Column("Gap p99", q.quantile(0.99, semconv.GAP, RANGE, by), p.SECONDS),
+        Column("Attempts", q.attempts(by), parts.COUNT),
+        Column("Failed", q.failed(RANGE, by), steps=parts.FAILURE_STEPS),
+        Column("5xx", q.among_eligible(q.LOUD, RANGE, by), steps=parts.FAILURE_STEPS),
+        Column("Cut short", q.among_eligible(q.TRUNCATED, RANGE, by), steps=parts.FAILURE_STEPS),
+        Column("Stalled", q.among_eligible(q.STALLED, RANGE, by), steps=parts.LOST_STEPS),
+        Column("Blank", q.blank(RANGE, by), steps=parts.LOST_STEPS),
+        Column("Gave up", q.gave_up(RANGE, by), steps=parts.LOST_STEPS),
+        Column("First chunk p95", q.quantile(0.95, semconv.FIRST_CHUNK_TIME, RANGE, by), parts.SECONDS),
+        Column("Gap p99", q.quantile(0.99, semconv.GAP, RANGE, by), parts.SECONDS),
+        Column("Burn rate", budget.burn_recorded("1h"), parts.FACTOR, parts.BURN_STEPS),
     ]
-    chosen = "var-service=${__data.fields.Service}&var-route=${__data.fields.Route}"
-    link = p.Link("Show only this route", f"/d/{UID}?{chosen}&${{datasource:queryparam}}&${{__url_time_range}}")
-    return [p.routes(ROUTES, columns, 24, sort="Failed", link=link)]
+    only = parts.to_line(UID, "Show only this route", service="Service", route="Route")
+    why = parts.to_line(parts.FORENSICS, "Its newest failures", service="Service", route="Route")
+    keys = (parts.Key(q.SERVICE, "Service", link=only), parts.Key(q.ROUTE, "Route", link=why))
+    return [p.listing(ROUTES, keys, columns, 24, sort="Failed")]
 
 
 def _feel() -> list[p.AnyPanel]:
@@ -218,30 +231,26 @@ def _feel() -> list[p.AnyPanel]:
     silence = Series(q.longest_silence(), "longest silence", words.STALLED.colour)
     states = [Series(q.open_streams(by=(q.STATE,)), f"{{{{{q.STATE}}}}}")]
     return [
-        p.graph(FIRST_CHUNK, quantiles(semconv.FIRST_CHUNK_TIME, 0.5, 0.95), 6, unit=p.SECONDS),
-        p.graph(GAPS, [*quantiles(semconv.GAP, 0.5, 0.99), silence], 6, unit=p.SECONDS),
-        p.stack(OPEN_BY_STATE, states, 6, unit=p.COUNT, codes=words.STATES),
-        p.graph(DURATIONS, quantiles(semconv.DURATION, 0.5, 0.95), 6, unit=p.SECONDS),
+        p.graph(FIRST_CHUNK, quantiles(semconv.FIRST_CHUNK_TIME, 0.5, 0.95), 5, unit=parts.SECONDS),
+        p.graph(GAPS, quantiles(semconv.GAP, 0.5, 0.99), 5, unit=parts.SECONDS),
+        p.graph(SILENCE, [silence], 4, unit=parts.SECONDS),
+        p.stack(OPEN_BY_STATE, states, 5, unit=parts.COUNT, codes=words.STATES),
+        p.graph(DURATIONS, quantiles(semconv.DURATION, 0.5, 0.95), 5, unit=parts.SECONDS),
     ]
-
-
-def _ages() -> list[p.AnyPanel]:
-    limits = [Series(q.interrupted_between(low, high), f"at {limit} s", words.PURPLE) for limit, low, high in q.LIMITS]
-    return [p.buckets_map(AGES, q.buckets(semconv.INTERRUPTED_DURATION), 14), p.bars(AT_LIMITS, limits, 10)]
 
 
 def build() -> str:
     """The dashboard's JSON."""
-    return p.dashboard(
+    return dashboard(
         UID,
         "Streams: overview",
         "What really became of the streams: failures that a status code cannot tell, by cause and by route.",
-        p.note(1, GUIDE, height=3),
+        GUIDE,
         [
-            p.Row(100, "Is it broken?", 4, _tiles()),
-            p.Row(200, "What is failing?", 8, _causes()),
-            p.Row(300, "Where?", 9, _routes()),
-            p.Row(400, "How does it feel?", 7, _feel()),
-            p.Row(500, "When do streams die?", 12, _ages()),
+            Row(100, "Is it broken?", 4, _tiles()),
+            Row(200, "What is failing?", 8, _causes()),
+            Row(300, "Where?", 9, _routes()),
+            Row(400, "How does it feel?", 7, _feel()),
+            ages.row(),
         ],
     )

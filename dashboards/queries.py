@@ -27,7 +27,10 @@ STATE = semconv.STATE.label
 ORIGIN = semconv.ORIGIN.label
 DIALECT = semconv.DIALECT.label
 ADDRESS = semconv.SERVER_ADDRESS.label
+CACHE = semconv.CACHE.label
+RETRY = semconv.RETRY.label
 BUCKET = "le"
+BY_ROUTE = (SERVICE, ROUTE)
 
 VARIABLES = {"service": SERVICE, "route": ROUTE, "protocol": PROTOCOL}
 """Each variable of a dashboard and the label it chooses from."""
@@ -99,6 +102,7 @@ _STALLED = where(semconv.STALLED, "true")
 STALLED = f"{ELIGIBLE},{_STALLED}"
 OK_BUT_STALLED = f"{where(semconv.RESULT, Result.OK)},{_STALLED}"
 BLANK = where(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK)
+NOT_OK = f'{semconv.RESULT.label}!="{Result.OK}"'
 UNKNOWN = where(semconv.RESULT, Result.UNKNOWN)
 MASKED = where(semconv.MASKED, "true")
 _MARKED = where(semconv.TERMINAL, Terminal.SEEN, Terminal.MISSING)
@@ -266,13 +270,13 @@ def wasted(metric: Metric, window: Window) -> str:
 
 
 def retries() -> str:
-    """Further attempts at the same answer per second, by sort."""
-    return total(STEP.read(select(semconv.RETRIES)), (semconv.RETRY.label,))
+    """Further attempts at the same answer per minute, by sort."""
+    return per_minute(total(STEP.read(select(semconv.RETRIES)), (RETRY,)))
 
 
 def buffered() -> str:
-    """Streams that arrived here in one burst per second, by what caches say."""
-    return total(STEP.read(select(semconv.BUFFERED_STREAMS, role=Role.CLIENT)), (semconv.CACHE.label,))
+    """Streams that arrived here in one burst per minute, by what caches say."""
+    return per_minute(total(STEP.read(select(semconv.BUFFERED_STREAMS, role=Role.CLIENT)), (CACHE,)))
 
 
 def stalled_per_thousand(window: Window, by: Sequence[str] = ()) -> str:
@@ -320,6 +324,12 @@ def values_of(variable: str) -> str:
     matchers = [f'__name__=~"{names}"', where(semconv.ROLE, Role.SERVER)]
     matchers += [f'{VARIABLES[name]}=~"${name}"' for name in left]
     return f"label_values({{{','.join(matchers)}}}, {label})"
+
+
+def reasons() -> str:
+    """Grafana's query for the causes of what did not end well."""
+    series = f'{semconv.ENDED.prometheus}{{{where(semconv.ROLE, Role.SERVER)},{NOT_OK},{SERVICE}=~"$service"}}'
+    return f"label_values({series}, {REASON})"
 
 
 def everywhere(metric: Metric, *which: str, suffix: str = "") -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from otel_streaming.semconv import Cache, Origin, Reason, Retry, State
+from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Protocol, Reason, Retry, State
 
 
 class Word(NamedTuple):
@@ -19,6 +19,7 @@ class Word(NamedTuple):
 
 
 GREEN, ORANGE, RED, PURPLE, BLUE = "green", "orange", "red", "purple", "blue"
+DARK_RED = "dark-red"
 GREY = "#6c7079"
 """No judgement: nothing was measured, or there was nothing to measure."""
 
@@ -87,4 +88,46 @@ CACHES = {
     Cache.NONE: Word("no cache on the way", GREY),
     Cache.MISS: Word("a cache on the way, not used", "yellow"),
     Cache.HIT: Word("out of a cache", ORANGE),
+}
+
+WINDOWS = {"5m": RED, "1h": ORANGE, "6h": "yellow", "3d": BLUE}
+"""Burn rates: the shorter, the hotter."""
+
+PLAIN = "text"
+PROTOCOLS = {
+    protocol: Word(text, PLAIN)
+    for protocol, text in {
+        Protocol.SSE: "Server-sent events",
+        Protocol.NDJSON: "JSON lines",
+        Protocol.JSON_ARRAY: "JSON array",
+        Protocol.JSON_SEQ: "JSON text sequence",
+        Protocol.MULTIPART: "Multipart",
+        Protocol.EVENTSTREAM: "AWS event stream",
+        Protocol.WEBSOCKET: "WebSocket",
+        Protocol.CHUNKED: "Chunked body",
+        Protocol.FIXED: "Body of known length",
+        Protocol.ITERABLE: "Items, not bytes",
+        OTHER: "not known",
+    }.items()
+}
+DIALECTS = {
+    dialect: Word(text, PLAIN)
+    for dialect, text in {
+        Dialect.OPENAI_CHAT: "OpenAI chat completions",
+        Dialect.OPENAI_RESPONSES: "OpenAI Responses",
+        Dialect.ANTHROPIC_MESSAGES: "Anthropic Messages",
+        Dialect.GEMINI: "Gemini",
+        Dialect.OLLAMA: "Ollama",
+        Dialect.COHERE: "Cohere",
+        Dialect.BEDROCK: "Bedrock",
+        Dialect.VERCEL_AI: "Vercel AI",
+        Dialect.LANGSERVE: "LangServe",
+        Dialect.LANGGRAPH: "LangGraph",
+        Dialect.MCP: "MCP",
+        Dialect.A2A: "A2A",
+        Dialect.AG_UI: "AG-UI",
+        Dialect.DECLARED: "your own marker",
+        Dialect.NONE: "none: no end marker to look for",
+        OTHER: "not known",
+    }.items()
 }

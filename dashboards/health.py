@@ -1,0 +1,125 @@
+"""The PromQL of the telemetry itself: what vanished, what was lost on the way, what it costs."""
+
+from __future__ import annotations
+
+from dashboards import queries as q
+from dashboards.queries import RANGE, STEP, Window
+from otel_streaming import semconv
+from otel_streaming.semconv import OTHER
+
+OVERFLOW = "otel_metric_overflow"
+"""The label of the one series into which an SDK or the collector folds whatever is too much."""
+
+COLLECTOR = {
+    # The collector's own metrics, as it exposes them: its counters have no suffix.
+    "accepted": "otelcol_receiver_accepted_spans",
+    "refused": "otelcol_receiver_refused_spans",
+    "sent": "otelcol_exporter_sent_metric_points",
+    "failed": "otelcol_exporter_send_failed_metric_points",
+    "queue": "otelcol_exporter_queue_size",
+    "capacity": "otelcol_exporter_queue_capacity",
+}
+
+
+def _ledger(metric: semconv.Metric, window: Window) -> str:
+    return q.total(window.read_ledger(q.select(metric, kind=None)))
+
+
+def started(window: Window) -> str:
+    """Streams that began, of every kind."""
+    return _ledger(semconv.LEDGER_STARTED, window)
+
+
+def ended(window: Window) -> str:
+    """Streams that ended, of every kind."""
+    return _ledger(semconv.LEDGER_ENDED, window)
+
+
+def vanished() -> str:
+    """Streams that began, did not end and are not open: nobody knows what became of them.
+
+    What is open more (or less) than when the range began is neither.
+    """
+    now = q.open_streams()
+    before = q.total(f"{q.select(semconv.ACTIVE, kind=None)} offset {RANGE.value}")
+    return f"{started(RANGE)} - ({ended(RANGE)} or vector(0))\n- (({now} or vector(0)) - ({before} or vector(0)))"
+
+
+def _told_by_spans(window: Window, which: str = q.ANY) -> str:
+    # As the ledger: a collector's series begins at 0, and each collector has its own.
+    return q.total(window.read_ledger(q.select(semconv.ENDED, which)), (q.SERVICE,))
+
+
+def lost(window: Window, by: tuple[str, ...] = ()) -> str:
+    """Share of the failures in the ledger that the spans do not tell, of the services whose spans are sent at all.
+
+    Failures only: healthy streams may be left out on purpose, failures never are.
+    """
+    ledger = q.total(window.read_ledger(q.select(semconv.LEDGER_ENDED, q.BAD)), (q.SERVICE,))
+    told = q.total(f"{_told_by_spans(window, q.BAD)} and on ({q.SERVICE}) {ledger}", by)
+    counted = q.total(f"{ledger} and on ({q.SERVICE}) {_told_by_spans(window)}", by)
+    nothing = f"0 * {counted}" if by else "vector(0)"
+    return f"clamp_min(1 - ({told} or {nothing})\n/ ({counted} > 0), 0)"
+
+
+def unknown(window: Window, by: tuple[str, ...] = ()) -> str:
+    """Share of streams of which nobody can say how they ended."""
+    return q.share(q.count(q.UNKNOWN, window, by), q.count(q.ANY, window, by), by)
+
+
+def _names() -> str:
+    return "|".join(
+        metric.prometheus + ("_bucket" if metric.instrument == "histogram" else "") for metric in semconv.METRICS
+    )
+
+
+def _ours(which: str = "") -> str:
+    return f'{{__name__=~"{_names()}",{q.SERVICE}=~"$service"{which}}}'
+
+
+def series() -> str:
+    """Series of ours, by metric."""
+    return f"count by (__name__) ({_ours()})"
+
+
+def overflowing() -> str:
+    """Series into which others were folded because there were too many."""
+    folded = f'{{__name__=~"{_names()}",{OVERFLOW}="true"}}'
+    return f"count({folded}) or 0 * count({_ours()})"
+
+
+def folded_routes() -> str:
+    """Share of streams whose route is one too many and has no name any more."""
+    other = f'{q.ROUTE}="{OTHER}"'
+    return q.share(q.count(other, RANGE), q.count(q.ANY, RANGE))
+
+
+def processes(by: tuple[str, ...] = (q.SERVICE,)) -> str:
+    """Processes that report, by service."""
+    return f"count by ({', '.join(by)}) ({_each_process()})"
+
+
+def processes_that_began() -> str:
+    """Processes that were not there two minutes ago: a deployment, a restart, a crash."""
+    each = _each_process()
+    return f"count by ({q.SERVICE}) ({each} unless {_each_process(' offset 2m')})"
+
+
+def _each_process(offset: str = "") -> str:
+    reporting = q.select(semconv.LEDGER_STARTED, kind=None) + offset
+    return f"count by ({q.SERVICE}, {semconv.PROCESS_ID.label}) ({reporting})"
+
+
+def refused() -> str:
+    """Spans that the collector would not take, per second; 0 where it is watched."""
+    return f"sum({STEP.read(COLLECTOR['refused'])}) or 0 * sum({STEP.read(COLLECTOR['accepted'])})"
+
+
+def not_sent() -> str:
+    """Metric points that the collector could not hand on, per second; 0 where it is watched."""
+    return f"sum({STEP.read(COLLECTOR['failed'])}) or 0 * sum({STEP.read(COLLECTOR['sent'])})"
+
+
+def queue_filled() -> str:
+    """How full the fullest queue of the collector is."""
+    return f"max({COLLECTOR['queue']} / {COLLECTOR['capacity']})"

@@ -1,0 +1,207 @@
+"""``stream-trust``: may these numbers be believed? What vanished, what was lost on the way, what it costs."""
+
+from __future__ import annotations
+
+from dashboards import board, health, parts, traceql, traces, words
+from dashboards import panels as p
+from dashboards import queries as q
+from dashboards.board import Row, dashboard
+from dashboards.parts import About, Column, Series
+from dashboards.queries import RANGE, STEP
+from otel_streaming import semconv
+
+UID = parts.TRUST
+
+GUIDE = f"""\
+Two witnesses count every stream: its process (the ledger) and, by way of its span, the collector; where both speak \
+they must agree on failures. \
+What began, did not end and is not open has **vanished**; what the ledger knows and no span told is **lost \
+telemetry**: then reasons and traces are missing, the objective's numbers are not. \
+Grey **no telemetry** on every tile means that nobody reports at all. \
+Go on to {parts.ways_on(parts.OVERVIEW, parts.SLO)}."""
+
+LEDGER = f"`{semconv.LEDGER_STARTED.prometheus}`, `{semconv.LEDGER_ENDED.prometheus}`"
+VANISHED = About(
+    101,
+    "Vanished",
+    metric=f"{LEDGER}, `{semconv.ACTIVE.prometheus}`",
+    formula="began - ended - (open now - open when the range began), of every kind.",
+    good="0, give or take what one export has not told yet.",
+    action="if it stays above zero: a process was killed and nothing has replaced it (the next reports its streams).",
+)
+LOST = About(
+    102,
+    "Lost telemetry",
+    metric=f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}`, server role, natural end",
+    formula="1 - failures told by spans / failures in the ledger, over the whole time range, of those that send spans.",
+    good="below 1 %.",
+    action="look at what the collector refused or could not hand on, then at the exporter of whoever leads below.",
+)
+UNKNOWN = About(
+    103,
+    "Ended unknown",
+    metric=parts.LEDGER_OR_SPANS,
+    formula="streams with result unknown / all, over the whole time range.",
+    good="below 1 %.",
+    action="an integration lets go of streams without telling: see its row in docs/conformance.md, and report it.",
+)
+FOLDED = About(
+    104,
+    "Too many routes",
+    metric=parts.LEDGER_OR_SPANS,
+    formula=f"streams with route `{semconv.OTHER}` / all, over the whole time range.",
+    good="0.",
+    action="a route is a path that was never made a template: fix the framework's routing, or raise MAX_ROUTES.",
+)
+OVERFLOW = About(
+    105,
+    "Overflowing series",
+    metric=f"every metric of ours with `{health.OVERFLOW}`",
+    formula="series into which an SDK or the collector folds what goes beyond its limit.",
+    good="0.",
+    action="find the label that grows in **Series by metric**; what is folded has lost its labels, not its count.",
+)
+PROCESSES_NOW = About(
+    106,
+    "Processes",
+    metric=f"`{semconv.LEDGER_STARTED.prometheus}`",
+    formula="distinct process ids that report.",
+    good="as many as there are workers that have had a stream.",
+    action="fewer than you run: some are not instrumented, or have nothing to tell yet.",
+)
+BALANCE = About(
+    201,
+    "Began and ended",
+    metric=LEDGER,
+    formula="streams of every kind that began and that ended, per minute.",
+    good="two lines on each other.",
+    action="began above ended for long: more and more stay open, or they vanish.",
+)
+LOST_BY_SERVICE = About(
+    202,
+    "Lost telemetry over time",
+    metric=f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}`, server role, natural end",
+    formula="1 - failures told by spans / failures in the ledger, by service that sends spans and has failures.",
+    good="0.",
+    action="all services at once: the collector; one alone: its exporter or its batch queue.",
+)
+WITNESSES = About(
+    203,
+    "Services and their witnesses",
+    metric=f"{LEDGER}, `{semconv.ENDED.prometheus}`",
+    formula="streams in the ledger, streams told by spans, failures lost, ends unknown, over the whole time range.",
+    good="no coloured cell; fewer spans than streams where healthy ones are left out on purpose.",
+    action="a service without spans shows its failures in grey in the overview: their causes are missing.",
+)
+REFUSED = About(
+    301,
+    "Collector: refused, not handed on",
+    metric=f"`{health.COLLECTOR['refused']}`, `{health.COLLECTOR['failed']}`; every collector that is scraped",
+    formula="spans refused and metric points that could not be sent, per second.",
+    good="0.",
+    action="refused: it is out of memory, give it more or more of them; not sent: Prometheus does not take them.",
+)
+QUEUE = About(
+    302,
+    "Collector: queue",
+    metric=f"`{health.COLLECTOR['queue']}`, `{health.COLLECTOR['capacity']}`",
+    formula="the fullest queue / its capacity.",
+    good="near 0.",
+    action="full means that the next batch is thrown away: look at what it sends to.",
+)
+SERIES = About(
+    303,
+    "Series by metric",
+    metric="every metric of ours",
+    formula="series that exist now, by metric.",
+    good="flat; docs/collector.md says how many to expect.",
+    action="a slope is a label without a bound: look at routes and addresses.",
+)
+PROCESSES = About(
+    401,
+    "Processes by service",
+    metric=f"`{semconv.LEDGER_STARTED.prometheus}`",
+    formula="distinct process ids that report, by service.",
+    good="level; a deployment is a step up and down again.",
+    action="a saw-tooth is a crash loop: each tooth takes open streams along.",
+)
+VERSIONS = About(
+    402,
+    "Versions of the instrumentation",
+    metric="traces: `instrumentation:version` of our scope",
+    formula="spans per second that your trace backend has kept, by version.",
+    good="one version.",
+    action="two for long: a deployment has not reached everybody, and numbers may differ.",
+)
+
+LOST_STEPS = ((0, words.GREEN), (0.01, words.ORANGE), (0.1, words.RED))
+ANY_STEPS = ((0, words.GREEN), (1, words.ORANGE))
+VANISHED_STEPS = ((-1e9, words.GREEN), (1, words.ORANGE), (10, words.RED))
+
+
+def _tiles() -> list[p.AnyPanel]:
+    return [
+        p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=VANISHED_STEPS, nothing={}),
+        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOST_STEPS, nothing=parts.NO_FAILURES),
+        p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 4, steps=LOST_STEPS),
+        p.tile(FOLDED, q.tile(health.folded_routes()), 4, steps=LOST_STEPS),
+        p.live_tile(OVERFLOW, health.overflowing(), 4, steps=ANY_STEPS),
+        p.live_tile(PROCESSES_NOW, health.processes(()), 4),
+    ]
+
+
+def _witnesses() -> list[p.AnyPanel]:
+    balance = [
+        Series(q.per_minute(health.started(STEP)), "began", words.BLUE),
+        Series(q.per_minute(health.ended(STEP)), "ended", words.GREEN),
+    ]
+    by = (q.SERVICE,)
+    lost = [Series(health.lost(STEP, by), f"{{{{{q.SERVICE}}}}}")]
+    columns = [
+        Column("Streams", f"{q.count(q.ANY, RANGE, by)} > 0", parts.COUNT),
+        Column("Told by spans", q.count_spans(q.ANY, RANGE, by), parts.COUNT),
+        Column("Failures lost", health.lost(RANGE, by), steps=LOST_STEPS),
+        Column("Unknown", health.unknown(RANGE, by), steps=LOST_STEPS),
+    ]
+    return [
+        p.graph(BALANCE, balance, 7, unit=parts.PER_MINUTE),
+        p.graph(LOST_BY_SERVICE, lost, 7, unit=parts.SHARE),
+        p.listing(WITNESSES, (parts.Key(q.SERVICE, "Service"),), columns, 10, sort="Failures lost"),
+    ]
+
+
+def _on_the_way() -> list[p.AnyPanel]:
+    refused = [
+        Series(health.refused(), "spans refused", words.RED),
+        Series(health.not_sent(), "metric points not sent", words.ORANGE),
+    ]
+    queue = [Series(health.queue_filled(), "queue", words.ORANGE)]
+    return [
+        p.graph(REFUSED, refused, 8, unit=parts.PER_SECOND),
+        p.graph(QUEUE, queue, 6, unit=parts.SHARE, limits=((0.8, words.RED),)).max(1),
+        p.stack(SERIES, [Series(health.series(), "{{__name__}}")], 10, unit=parts.COUNT),
+    ]
+
+
+def _who() -> list[p.AnyPanel]:
+    return [
+        p.graph(PROCESSES, [Series(health.processes(), f"{{{{{q.SERVICE}}}}}")], 12, unit=parts.COUNT),
+        traces.spans_graph(VERSIONS, traceql.versions(), 12),
+    ]
+
+
+def build() -> str:
+    """The dashboard's JSON."""
+    return dashboard(
+        UID,
+        "Streams: trust",
+        "Whether the numbers of the other dashboards may be believed: two witnesses, what lies between, what it costs.",
+        GUIDE,
+        [
+            Row(100, "Is anything missing?", 4, _tiles()),
+            Row(200, "Do the witnesses agree?", 9, _witnesses()),
+            Row(300, "What gets lost on the way?", 8, _on_the_way()),
+            Row(400, "Who reports?", 8, _who()),
+        ],
+        more=(board.source("tempo", "Traces", "tempo"),),
+    )

@@ -39,7 +39,7 @@ BY_ORIGIN = About(
     action="**the upstream** is your provider's, **this service** is yours, **something in between** is a proxy.",
 )
 WHERE_AND_WHY = About(
-    103,
+    201,
     "Where, why, by whom",
     metric=parts.SPANS,
     formula="silent and loud ends over the whole time range, by service, route, reason and origin.",
@@ -47,7 +47,7 @@ WHERE_AND_WHY = About(
     action="the first line is the one to repair first; its route leads to its streams alone.",
 )
 MASKED = About(
-    104,
+    202,
     "Behind a clean end",
     metric=parts.SPANS,
     formula="streams whose upstream broke while they themselves looked complete (or were cut by a pass-through that "
@@ -56,7 +56,7 @@ MASKED = About(
     action="a gateway or an exception handler closes politely what it should have passed on: see **Masked** below.",
 )
 TRUNCATED = About(
-    201,
+    301,
     "Newest cut short",
     metric=f"traces: `{semconv.RESULT}` silent, `{semconv.OUTCOME}` truncated, of the cause chosen above",
     formula="the newest spans that your trace backend has kept.",
@@ -64,7 +64,7 @@ TRUNCATED = About(
     action="read the line from left to right: after how much, of what, why; then open its trace.",
 )
 FAILED = About(
-    202,
+    302,
     "Newest failed",
     metric=f"traces: `{semconv.RESULT}` silent or loud, `{semconv.OUTCOME}` failed, of the cause chosen above",
     formula="the newest spans that your trace backend has kept.",
@@ -72,7 +72,7 @@ FAILED = About(
     action="open its trace: the exception stands on the span of the server.",
 )
 BLANK = About(
-    203,
+    303,
     "Newest blank",
     metric=f"traces: `{semconv.PHASE}` before the first chunk",
     formula="the newest spans whose headers went out and nothing after them.",
@@ -80,7 +80,7 @@ BLANK = About(
     action="the reader saw an empty answer: was it slow (see how long it lasted), or did something break at once?",
 )
 STALLED = About(
-    204,
+    304,
     "Newest stalled",
     metric=f"traces: `{semconv.STALL_COUNT}` above zero",
     formula="the newest spans with a silence over the threshold of their route.",
@@ -88,7 +88,7 @@ STALLED = About(
     action="the longest gap beside the number of chunks says where in the answer it stopped.",
 )
 MASKED_ONES = About(
-    205,
+    305,
     "Newest masked",
     metric=f"traces: `{semconv.MASKED}`",
     formula="the newest spans that looked complete although their upstream was not.",
@@ -96,7 +96,7 @@ MASKED_ONES = About(
     action="its trace has both ends: the client's span says what really happened.",
 )
 BY_UPSTREAM = About(
-    301,
+    401,
     "What this service reads, by upstream",
     metric=f"`{semconv.ENDED.prometheus}`; client role",
     formula="streams, share of failures by the same definition, over the whole time range, by address.",
@@ -104,7 +104,7 @@ BY_UPSTREAM = About(
     action="a provider that fails here and nowhere else is theirs to explain: send them the trace.",
 )
 UPSTREAM_CAUSES = About(
-    302,
+    402,
     "How upstreams fail",
     metric=f"`{semconv.ENDED.prometheus}`; client role",
     formula="silent and loud ends per minute, by reason.",
@@ -112,7 +112,7 @@ UPSTREAM_CAUSES = About(
     action="compare with **Failures by cause**: what rises in both came from there.",
 )
 BY_PROXY = About(
-    303,
+    403,
     "What the proxies in front saw",
     metric=f"`{semconv.ENDED.prometheus}`; proxy role, from access logs; every proxy, whatever service is chosen",
     formula="ends that were not complete, per minute, by reason.",
@@ -120,7 +120,7 @@ BY_PROXY = About(
     action="**deadline passed** or **upstream went silent** here, and readers leaving there: the proxy's own limit.",
 )
 BY_MODEL = About(
-    304,
+    404,
     "Failures by model",
     metric=f"traces: `{semconv.MODEL}`",
     formula="failed spans per second that your trace backend has kept, by the model that the stream names.",
@@ -128,7 +128,7 @@ BY_MODEL = About(
     action="one model above the others: route around it, and look at what it answers.",
 )
 COMPARED = About(
-    401,
+    501,
     "What failures have in common",
     metric="traces: every attribute of our spans",
     formula="the most frequent values among failures against those among all the others, by your trace backend.",
@@ -136,7 +136,7 @@ COMPARED = About(
     action="a value that is frequent on one side only is the lead: a version, a model, a route, a close code.",
 )
 LOGS = About(
-    402,
+    502,
     "Records",
     metric="log records of ours: bad ends, stalls while they last, processes that died",
     formula="newest first; a record carries what its span carries.",
@@ -144,7 +144,7 @@ LOGS = About(
     action="open a record for its attributes; its trace id leads to the trace.",
 )
 ONE_TRACE = About(
-    501,
+    601,
     "The trace",
     metric="traces: the one whose id stands in the variable **Trace**",
     formula="every span of it, from the request to the real end.",
@@ -238,11 +238,11 @@ def build() -> str:
         GUIDE,
         [
             Row(100, "Why, and by whom?", 8, _causes()),
-            Row(150, "Where?", 8, _where()),
-            Row(200, "Which ones exactly?", 9, _lists()),
-            Row(300, "Before us and behind us?", 8, _neighbours()),
-            Row(400, "What do they have in common?", 9, _leads()),
-            Row(500, "What happened in this one?", 14, [traces.waterfall(ONE_TRACE, 24)]),
+            Row(200, "Where?", 8, _where()),
+            Row(300, "Which ones exactly?", 9, _lists()),
+            Row(400, "Before us and behind us?", 8, _neighbours()),
+            Row(500, "What do they have in common?", 9, _leads()),
+            Row(600, "What happened in this one?", 14, [traces.waterfall(ONE_TRACE, 24)]),
         ],
         more=(
             board.source("tempo", "Traces", "tempo"),

@@ -34,7 +34,7 @@ def panel_queries(dashboard: dict[str, Any]) -> list[PanelQuery]:
         PanelQuery(panel["title"], target["refId"], target["expr"])
         for panel in panels(dashboard)
         for target in panel.get("targets", ())
-        if "expr" in target
+        if target["datasource"]["type"] == "prometheus"
     ]
 
 

@@ -182,7 +182,7 @@ def _subscriptions() -> list[p.AnyPanel]:
     stalls = ((0, words.GREEN), (0.001, words.ORANGE), (0.01, words.RED))
     return [
         p.graph(FAILURES_AN_HOUR, failures, 12, unit=parts.COUNT),
-        p.tile(STALLED_TIME, budget.subscription_stalls(), 6, steps=stalls),
+        p.tile(STALLED_TIME, budget.subscription_stalls(), 6, steps=stalls, nothing={}),
         p.live_tile(SUBSCRIPTIONS, budget.subscriptions_open(), 6),
     ]
 

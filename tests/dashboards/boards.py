@@ -3,10 +3,13 @@
 import json
 
 from dashboards.__main__ import generate
-from dashboards.render import panel_queries, panels
+from dashboards.render import PanelQuery, panel_queries, panels
 
 BOARDS = {
     name.removesuffix(".json"): json.loads(content) for name, content in generate().items() if name.endswith(".json")
 }
 PANELS = [(uid, panel) for uid, board in BOARDS.items() for panel in panels(board)]
 QUERIES = [(uid, query) for uid, board in BOARDS.items() for query in panel_queries(board)]
+ANNOTATIONS = [
+    PanelQuery(one["name"], "A", one["expr"]) for one in next(iter(BOARDS.values()))["annotations"]["list"][1:]
+]

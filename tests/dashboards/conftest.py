@@ -1,7 +1,7 @@
 """One test for every dashboard, panel and query."""
 
 import pytest
-from boards import BOARDS, PANELS, QUERIES
+from boards import ANNOTATIONS, BOARDS, PANELS, QUERIES
 
 from dashboards import incident
 
@@ -16,11 +16,18 @@ def panel(request):
     return request.param
 
 
-@pytest.fixture(
-    params=[query.expr for _, query in QUERIES], ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES]
-)
-def expr(request):
+ALL = {f"{uid} {query.panel} {query.ref}": query for uid, query in QUERIES}
+ALL |= {f"annotations {query.panel}": query for query in ANNOTATIONS}
+
+
+@pytest.fixture(params=ALL.values(), ids=ALL)
+def query(request):
     return request.param
+
+
+@pytest.fixture
+def expr(query):
+    return query.expr
 
 
 @pytest.fixture(scope="session")

@@ -4,42 +4,30 @@ Three of the linter's rules do not: every panel has a data source of its own kin
 nothing about a stream (target-job, target-instance and their template rules).
 """
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from boards import BOARDS
+from ids import IDS
 
 import dashboards
-from dashboards import words
+from dashboards import parts, words
 from dashboards.render import panels
 
-DATASOURCE = {"type": "prometheus", "uid": "$datasource"}
-IDS = {
-    "stream-overview": {
-        1: "How to read this",
-        100: "Is it broken?",
-        101: "Failed",
-        102: "What your 5xx panel says",
-        103: "Hidden share",
-        104: "Cut short",
-        105: "Gave up",
-        106: "Stalled now",
-        107: "Open streams",
-        200: "What is failing?",
-        201: "Failures by cause, on one axis",
-        202: "What users saw, and what your 5xx panel says",
-        300: "Where?",
-        301: "Routes, worst first",
-        400: "How does it feel?",
-        401: "Time to first chunk",
-        402: "Gaps and longest silence",
-        403: "Open streams by state",
-        404: "Duration",
-        500: "When do streams die?",
-        501: "Age of streams when they are interrupted",
-        502: "Interrupted at a usual limit",
-    }
+PROMETHEUS, TEMPO, LOKI = (
+    {"type": kind, "uid": f"${name}"}
+    for kind, name in (("prometheus", "datasource"), ("tempo", "tempo"), ("loki", "loki"))
+)
+GRAFANA = {"type": "grafana", "uid": "-- Grafana --"}
+EMPTY = {
+    # What a panel says instead of nothing.
+    "stat": {words.NO_TELEMETRY, words.NO_RULES},
+    "tempo": {words.NO_TRACES},
+    "loki": {words.NO_TRACES},
 }
+UNITS = {"percentunit", "short", "s", "cpm", "cps", "Bps", "bytes", "suffix:x"}
 DECISIONS = "How does it feel?"
 FIRST_SCREEN = 28
 
@@ -71,14 +59,73 @@ def test_links_to_the_others_keep_time_and_choices(board):
 
 def test_variables(board):
     """Data source first, then from wide to narrow; a change of the time range reloads them (four linter rules)."""
-    datasource, *choices = board["templating"]["list"]
+    datasource, *others = board["templating"]["list"]
     assert (datasource["name"], datasource["type"], datasource["query"]) == ("datasource", "datasource", "prometheus")
     assert datasource["label"] == "Data source"
-    assert [choice["name"] for choice in choices] == ["service", "route", "protocol"]
+    choices = [one for one in others if one["type"] == "query"]
+    assert [choice["name"] for choice in others][:3] == ["service", "route", "protocol"]
     for choice in choices:
-        assert choice["datasource"] == DATASOURCE
+        assert choice["datasource"] == PROMETHEUS
         assert (choice["multi"], choice["includeAll"], choice["allValue"], choice["refresh"]) == (True, True, ".*", 2)
         assert choice["current"]["value"] == ["$__all"]
+
+
+def test_every_variable_is_used(board):
+    """No choice without an effect, and none that is used but not offered."""
+    offered = {one["name"] for one in board["templating"]["list"]}
+    asked = json.dumps([[panel.get("targets"), panel.get("datasource")] for panel in panels(board)])
+    used = set(re.findall(r"\$\{?([a-zA-Z]\w*)", asked)) - {"__range", "__rate_interval"}
+    assert used == offered
+
+
+def test_annotations_say_what_else_happened(board):
+    """Deployments as noted, processes that began, alerts that fired: on every graph."""
+    deployments, began, alerts = board["annotations"]["list"]
+    assert (deployments["datasource"], deployments["target"]["tags"]) == (GRAFANA, ["deploy"])
+    assert [one["datasource"] for one in (began, alerts)] == [PROMETHEUS, PROMETHEUS]
+    assert all(one["enable"] and not one["hide"] for one in (deployments, began, alerts))
+
+
+def links(board):
+    """Every URL of a dashboard."""
+    texts = [panel["options"]["content"] for panel in panels(board) if panel["type"] == "text"]
+    yield from (url for text in texts for url in re.findall(r"\]\(([^)]*)\)", text))
+    for panel in panels(board):
+        fields = panel.get("fieldConfig", {})
+        yield from (link["url"] for link in fields.get("defaults", {}).get("links") or ())
+        for override in fields.get("overrides", ()):
+            for one in override["properties"]:
+                yield from (link["url"] for link in (one["value"] if one["id"] == "links" else ()))
+
+
+def test_links_lead_somewhere_and_keep_time_and_choices(board):
+    """A link names a dashboard that exists, variables that it has, and the time range."""
+    found = list(links(board))
+    assert found
+    for url in found:
+        uid, query = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
+        given = query.split("&")
+        assert "${__url_time_range}" in given
+        assert {"${__all_variables}", "${datasource:queryparam}"} & set(given)
+        variables = {one["name"] for one in BOARDS[uid]["templating"]["list"]}
+        assert {one.partition("=")[0].removeprefix("var-") for one in given if one.startswith("var-")} <= variables
+
+
+def test_columns_that_links_read_exist(board):
+    """A link of a table's line takes its values from columns of that table."""
+    for panel in (panel for panel in panels(board) if panel["type"] == "table" and panel["datasource"] == PROMETHEUS):
+        (named,) = (step["options"]["renameByName"] for step in panel["transformations"] if step["id"] == "organize")
+        fields = re.findall(r"__data\.fields\.(\w+)", json.dumps(panel["fieldConfig"]))
+        assert set(fields) <= set(named.values())
+
+
+def test_every_red_number_leads_to_streams():
+    """Tiles and colours that tell of failures are clicked through to the dashboard with the traces."""
+    overview = {panel["title"]: panel for panel in panels(BOARDS[parts.OVERVIEW])}
+    for title in ("Failed", "Hidden share", "Cut short", "Gave up", "Failures by cause, on one axis"):
+        assert f"/d/{parts.FORENSICS}?" in json.dumps(overview[title]["fieldConfig"]), title
+    for title in ("Failures by cause, on one axis", "Time to first chunk", "Duration"):
+        assert any(target.get("exemplar") for target in overview[title]["targets"]), title
 
 
 def test_nobody_edits_it_in_the_browser(board):
@@ -99,15 +146,16 @@ def test_title_and_description(panel):
 def test_unit(panel):
     """A number without a unit is read wrongly at night (linter: panel-units-rule)."""
     if panel["type"] != "text":
-        assert panel["fieldConfig"]["defaults"]["unit"] in {"percentunit", "short", "s", "cpm"}
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
 
 
 def test_datasource_is_the_variable(panel):
     """The same file serves everybody's Prometheus (linter: panel-datasource-rule, panel-no-targets-rule)."""
     if panel["type"] != "text":
-        assert panel["datasource"] == DATASOURCE
+        kinds = {"logs": (LOKI,), "traces": (TEMPO,)}
+        assert panel["datasource"] in kinds.get(panel["type"], (PROMETHEUS, TEMPO))
         assert panel["targets"]
-        assert all(target["datasource"] == DATASOURCE for target in panel["targets"])
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
         refs = [target["refId"] for target in panel["targets"]]
         assert len(set(refs)) == len(refs)
 
@@ -115,29 +163,47 @@ def test_datasource_is_the_variable(panel):
 def test_says_so_when_there_is_nothing(panel):
     """An empty answer is no good news: it has words, and on a tile they are grey."""
     if panel["type"] != "text":
-        word = words.NO_TELEMETRY if panel["type"] == "stat" else words.NOTHING_TO_SHOW
-        assert panel["fieldConfig"]["defaults"]["noValue"] == word
+        kind = panel["type"] if panel["type"] == "stat" else panel["datasource"]["type"]
+        assert panel["fieldConfig"]["defaults"]["noValue"] in EMPTY.get(kind, {words.NOTHING_TO_SHOW})
+
+
+def test_title_fits(panel):
+    """No title is cut off on a screen of 1080p: a column is 78 pixels, a letter about 8, the (i) 24."""
+    assert 8 * len(panel["title"]) + 24 <= 78 * panel["gridPos"]["w"] - 24
+
+
+def test_graphs_have_legends_and_maps_one_layout(panel):
+    """Every line has a name; a heat map shows the buckets of one histogram as they are."""
+    if panel["type"] == "timeseries":
+        assert panel["options"]["legend"]["showLegend"] or panel["datasource"] == TEMPO
+    if panel["type"] == "heatmap":
+        (target,) = panel["targets"]
+        assert not panel["options"]["calculate"]
+        assert (target["format"], target["legendFormat"]) == ("heatmap", "{{le}}")
+        assert len(set(re.findall(r"\w+_bucket", target["expr"]))) == 1
+        assert panel["options"]["cellValues"]["unit"] == panel["fieldConfig"]["defaults"]["unit"] == "short"
 
 
 def test_tiles_over_the_range_are_asked_once(panel):
     """A tile with a window of one step looks green an hour after the incident; a live one has a history instead."""
     if panel["type"] == "stat":
         (target,) = panel["targets"]
-        over_range = "$__range" in target["expr"]
+        over_range = "$__range" in target["expr"] or "[30d]" in target["expr"]
         assert (target.get("instant", False), target.get("range", False)) == (over_range, not over_range)
         assert panel["options"]["graphMode"] == ("none" if over_range else "area")
 
 
-def test_judging_tiles_are_grey_below_zero(panel):
-    """No traffic is the value -1: it has a word, and no colour of a judgement."""
+def test_judging_tiles_are_grey_below(panel):
+    """Where a number only stands for something (no traffic), it is below every step, and has a word."""
     if panel["type"] == "stat":
         base, *steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert base == {"value": None, "color": words.GREY}
-        assert not steps or steps[0] == {"value": 0, "color": "green"}
         assert (panel["options"]["colorMode"] == "none") == (not steps)
-    if panel["type"] == "stat" and panel["targets"][0].get("instant"):
-        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
-        assert mapping["options"]["-1"]["text"] in {words.NO_TRAFFIC, words.NO_FAILURES}
+        mappings = panel["fieldConfig"]["defaults"].get("mappings") or [{"options": {}}]
+        for number, meaning in mappings[0]["options"].items():
+            assert meaning["text"] in {words.NO_TRAFFIC, words.NO_FAILURES}
+            assert not steps or float(number) < steps[0]["value"]
+            assert f"{float(number):+g}" in panel["targets"][0]["expr"].replace(" ", "")
 
 
 def test_nothing_overlaps_and_rows_are_full(board):
@@ -155,29 +221,30 @@ def test_nothing_overlaps_and_rows_are_full(board):
 
 def test_decisions_fit_on_the_first_screen(board):
     """Whether, what and where: without scrolling."""
-    if board["uid"] == "stream-overview":
+    if board["uid"] == parts.OVERVIEW:
         below = next(panel for panel in board["panels"] if panel["title"] == DECISIONS)
         assert below["gridPos"]["y"] <= FIRST_SCREEN
 
 
 def test_table_shows_what_it_asks(board):
     """Each query of a table becomes a named column, and the order is worst first."""
-    for panel in (panel for panel in panels(board) if panel["type"] == "table"):
+    for panel in (panel for panel in panels(board) if panel["type"] == "table" and panel["datasource"] == PROMETHEUS):
         steps = {step["id"]: step["options"] for step in panel["transformations"]}
         names = steps["organize"]["renameByName"]
-        assert {f"Value #{target['refId']}" for target in panel["targets"]} == {
-            n for n in names if n.startswith("Value")
-        }
+        refs = [target["refId"] for target in panel["targets"]]
+        # Grafana names the only value of a table without its letter.
+        values = {f"Value #{ref}" for ref in refs} if len(refs) > 1 else {"Value"}
+        assert values == {name for name in names if name.startswith("Value")}
         assert all(target["format"] == "table" and target["instant"] for target in panel["targets"])
         (sort,) = steps["sortBy"]["sort"]
-        assert sort["desc"]
+        assert sort["desc"] == (sort["field"] != "Budget left")
         assert sort["field"] in names.values()
 
 
 @pytest.mark.parametrize("kind", ["stat", "timeseries", "table", "bargauge", "heatmap"])
 def test_named_overrides_hit_something(board, kind):
     """An override on a series that does not exist (any more) does nothing, silently."""
-    for panel in (panel for panel in panels(board) if panel["type"] == kind):
+    for panel in (panel for panel in panels(board) if panel["type"] == kind and panel["datasource"] == PROMETHEUS):
         legends = [target.get("legendFormat", "") for target in panel["targets"]]
         columns = [
             name
@@ -196,17 +263,25 @@ LAYERS = {
     "words": set(),
     "queries": set(),
     "render": set(),
-    "panels": {"words", "queries"},
-    "overview": {"words", "queries", "panels"},
+    "budget": {"queries"},
+    "health": {"queries"},
+    "traceql": {"queries"},
+    "parts": {"words", "queries", "budget"},
+    "panels": {"words", "queries", "budget", "parts"},
+    "traces": {"words", "parts", "panels"},
+    "board": {"words", "queries", "budget", "health", "panels"},
 }
+BELOW_A_DASHBOARD = {*LAYERS, "ages"}
+WITH_GRAFANA = {"panels", "traces", "board"}
 
 
-@pytest.mark.parametrize(("name", "allowed"), LAYERS.items(), ids=LAYERS)
-def test_imports_point_one_way(name, allowed):
-    """Contract, queries, panels, dashboards: nothing reaches back, and only the panels know Grafana's SDK."""
-    imported = re.findall(r"^\s*from dashboards(?:\.(\w+))? import (\w+)", SOURCES[name], re.MULTILINE)
-    assert {module or attribute for module, attribute in imported} <= allowed
-    assert ("grafana_foundation_sdk" in SOURCES[name]) == (name == "panels")
+@pytest.mark.parametrize("name", [*LAYERS, "ages", "overview", "slo", "flow", "forensics", "trust"])
+def test_imports_point_one_way(name):
+    """Contract, queries, panels, dashboards: nothing reaches back, and only three modules know Grafana's SDK."""
+    imported = re.findall(r"^\s*from dashboards(?:\.(\w+))? import ([\w, ]+)", SOURCES[name], re.MULTILINE)
+    modules = {one for module, attributes in imported for one in ([module] if module else attributes.split(", "))}
+    assert {one.partition(" as ")[0] for one in modules} <= LAYERS.get(name, BELOW_A_DASHBOARD)
+    assert ("grafana_foundation_sdk" in SOURCES[name]) == (name in WITH_GRAFANA)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -1,13 +1,16 @@
 """Every query parses, asks only for what the contract offers, and reads counters as counters."""
 
+import re
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 import promql_parser
 import pytest
 import yaml
+from boards import QUERIES
 
-from dashboards import queries
+from dashboards import budget, health, queries
 from dashboards.render import substitute
 from otel_streaming import semconv
 
@@ -22,8 +25,16 @@ for metric in semconv.METRICS:
         CONTRACT[f"{metric.prometheus}_bucket"] = labels | {queries.BUCKET}
     else:
         CONTRACT[metric.prometheus] = labels
+OURS = frozenset(CONTRACT)
 for metric, *labels in queries.STOCK_HTTP:
     CONTRACT[metric] = {*labels, semconv.SERVICE_NAME.label}
+RECORDED = {queries.RECORDED_BAD, queries.RECORDED_ELIGIBLE}
+RECORDED |= {queries.RECORDED_RATIO.format(window=window) for window in queries.RECORDED_WINDOWS}
+CONTRACT |= dict.fromkeys(RECORDED, frozenset(queries.RECORDED_LABELS))
+CONTRACT |= dict.fromkeys(health.COLLECTOR.values(), frozenset())
+CONTRACT[budget.ALERTS] = {"alertname", "alertstate", *queries.BY_ROUTE}
+EVERY_METRIC = {"__name__", health.OVERFLOW}
+"""Labels that any series of ours may have."""
 
 
 def nodes(tree, kind):
@@ -58,7 +69,7 @@ def test_reads_only_metrics_of_the_contract(selectors):
 def test_matches_only_labels_that_the_metric_has(selectors):
     """A matcher on a missing label silently selects nothing."""
     for selector in selectors:
-        asked = {matcher.name for matcher in selector.matchers.matchers} - {"__name__"}
+        asked = {matcher.name for matcher in selector.matchers.matchers} - EVERY_METRIC
         for name in names(selector):
             assert asked <= CONTRACT[name], name
 
@@ -66,7 +77,7 @@ def test_matches_only_labels_that_the_metric_has(selectors):
 def test_groups_only_by_labels_that_the_metric_has(tree):
     """Grouping by a missing label silently folds everything into one series."""
     for aggregate in nodes(tree, promql_parser.AggregateExpr):
-        by = set(aggregate.modifier.labels) if aggregate.modifier else set()
+        by = set(aggregate.modifier.labels) - EVERY_METRIC if aggregate.modifier else set()
         for selector in nodes(aggregate.expr, promql_parser.VectorSelector):
             for name in names(selector):
                 assert by <= CONTRACT[name], name
@@ -89,40 +100,76 @@ def test_follows_every_variable_that_can_apply(expr, selectors):
         chosen = {matcher.value for matcher in selector.matchers.matchers}
         for name in names(selector):
             for variable, value in zip(queries.VARIABLES, "SRP", strict=True):
-                if queries.VARIABLES[variable] in CONTRACT[name] and selector.name:
+                label = queries.VARIABLES[variable]
+                if label in CONTRACT[name] - unknown_to(chosen) and selector.name and name != queries.RECORDED_ELIGIBLE:
                     assert value in chosen, (name, variable)
 
 
-def test_attempts_are_the_servers_and_have_an_end(selectors):
-    """Client streams would count twice, subscriptions have another objective."""
+def unknown_to(chosen):
+    """A client's stream has no route of its own, and a proxy is no service of ours."""
+    unknown = {"client": queries.ROUTE, "proxy": queries.SERVICE}
+    return {unknown[role] for role in unknown.keys() & chosen}
+
+
+ROLES = {
+    "What this service reads, by upstream": "client",
+    "How upstreams fail": "client",
+    "Streams that arrived in one burst": "client",
+    "What the proxies in front saw": "proxy",
+}
+KINDS = {"Failures per stream-hour": "subscription", "Vanished": None, "Began and ended": None}
+
+
+def test_attempts_are_the_servers_and_have_an_end(query, selectors):
+    """Client streams would count twice, subscriptions have another objective: both only where a panel says so."""
     for selector in selectors:
-        if names(selector) & {semconv.LEDGER_ENDED.prometheus, semconv.ENDED.prometheus} and selector.name:
-            matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
-            assert matched[semconv.ROLE.label] == "server"
-            assert matched[semconv.KIND.label] == "bounded"
+        matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+        if selector.name in OURS:
+            assert matched[semconv.ROLE.label] == ROLES.get(query.panel, "server")
+        if selector.name in {semconv.LEDGER_ENDED.prometheus, semconv.ENDED.prometheus}:
+            assert matched.get(semconv.KIND.label) == KINDS.get(query.panel, "bounded")
+
+
+def test_every_metric_of_the_contract_is_shown():
+    """What is emitted and on no dashboard is waste, or a blind spot."""
+    shown = " ".join(
+        query.expr for _, query in QUERIES if query.panel not in {"Series by metric", "Overflowing series"}
+    )
+    assert not {name for name in OURS | RECORDED_AND_READ if not re.search(rf"\b{re.escape(name)}\b", shown)}
+
+
+RECORDED_AND_READ = {queries.RECORDED_BAD, queries.RECORDED_ELIGIBLE}
 
 
 def test_rates_use_the_rate_interval(tree):
     """Any other window shows gaps or smears, as the zoom changes (linter: target-rate-interval-rule)."""
     for call in nodes(tree, promql_parser.Call):
         for matrix in (arg for arg in call.args if isinstance(arg, promql_parser.MatrixSelector)):
-            assert matrix.range == RATE_INTERVAL or (call.func.name != "rate" and matrix.range == RANGE)
+            recorded = names(matrix.vector_selector) <= RECORDED and call.func.name == "sum_over_time"
+            over_range = matrix.range == RANGE and call.func.name != "rate"
+            assert matrix.range == RATE_INTERVAL or over_range or recorded
 
 
 def test_counters_are_read_over_time(tree):
-    """A counter's bare value means nothing (linter: target-counter-agg-rule)."""
-    read = [
+    """A counter's bare value means nothing, but that it exists (linter: target-counter-agg-rule)."""
+    read = Counter(
         matrix.vector_selector.prettify()
         for call in nodes(tree, promql_parser.Call)
         for matrix in call.args
         if isinstance(matrix, promql_parser.MatrixSelector)
-    ]
-    counters = [
+    )
+    existing = Counter(
+        selector.prettify()
+        for aggregate in nodes(tree, promql_parser.AggregateExpr)
+        if str(aggregate.op) == "count" and isinstance(aggregate.expr, promql_parser.VectorSelector)
+        for selector in [aggregate.expr]
+    )
+    counters = Counter(
         selector.prettify()
         for selector in nodes(tree, promql_parser.VectorSelector)
         if any(name.endswith(("_total", "_bucket", "_count")) for name in names(selector))
-    ]
-    assert sorted(counters) == sorted(read)
+    )
+    assert counters <= read + existing
 
 
 def test_quantiles_keep_the_buckets(tree):
@@ -145,10 +192,13 @@ def test_substitute_refuses_what_it_does_not_know():
         substitute('x{model="$model"}')
 
 
-@pytest.mark.parametrize("variable", queries.VARIABLES)
-def test_variables_list_values_of_our_metrics(variable):
+CHOICES = {variable: queries.values_of(variable) for variable in queries.VARIABLES} | {"reason": queries.reasons()}
+
+
+@pytest.mark.parametrize("values", CHOICES.values(), ids=CHOICES)
+def test_variables_list_values_of_our_metrics(values):
     """The choices come from the contract's metrics and labels (linter: template-label-promql-rule)."""
-    inner, _, label = queries.values_of(variable).removeprefix("label_values(").removesuffix(")").rpartition(", ")
+    inner, _, label = values.removeprefix("label_values(").removesuffix(")").rpartition(", ")
     (selector,) = nodes(promql_parser.parse(substitute(inner)), promql_parser.VectorSelector)
     assert all(label in CONTRACT[name] for name in names(selector))
 

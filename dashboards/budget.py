@@ -72,7 +72,12 @@ def firing() -> str:
 def spent_by_cause(window: q.Window) -> str:
     """How much of the budget that this window allows each cause used up: all of it together at 1."""
     allowed = f"({BUDGET} * {q.count(q.ELIGIBLE, window)} > 0)"
-    return f"{q.count_spans(q.BAD, window, (q.REASON,))}\n/ on () group_left () {allowed}"
+    return f"{q.count_spans(q.BAD, window, (q.REASON,))}\n/ on () group_left () {allowed} > 0"
+
+
+def spent(window: q.Window) -> str:
+    """How much of it all causes used up, those included that no span tells."""
+    return f"{q.failed(window)}\n/ {BUDGET}"
 
 
 def available(bad: Sequence[str], window: q.Window, leavers: Sequence[str] = ()) -> str:

@@ -9,6 +9,7 @@ from dashboards.board import Row, dashboard
 from dashboards.parts import About, Column, Series
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
+from otel_streaming.semconv import Role
 
 UID = parts.FLOW
 
@@ -146,7 +147,7 @@ def _stalls() -> list[p.AnyPanel]:
 
 
 def _throughput() -> list[p.AnyPanel]:
-    burst = [Series(q.buffered(), f"{{{{{q.CACHE}}}}}")]
+    burst = [Series(q.buffered(), f"{{{{{q.CACHE}}}}}"), Series(q.none_of(q.ANY, STEP, Role.CLIENT), *words.NONE)]
     return [
         p.graph(BYTES, [Series(q.flow(semconv.SIZES), "bytes", words.GREEN)], 8, unit=parts.BYTES_PER_SECOND, fill=20),
         p.graph(CHUNKS, [Series(q.flow(semconv.CHUNKS), "chunks", words.GREEN)], 8, unit=parts.PER_SECOND, fill=20),
@@ -156,11 +157,10 @@ def _throughput() -> list[p.AnyPanel]:
 
 def _waste() -> list[p.AnyPanel]:
     def by_cause(about: About, metric: semconv.Metric, unit: str) -> p.AnyPanel:
-        return p.bars(
-            about, [Series(q.wasted(metric, RANGE), f"{{{{{q.REASON}}}}}")], 6, unit=unit, codes=words.REASONS
-        )
+        bars = [Series(q.wasted_in_all(metric), *words.ALL), Series(q.wasted(metric), f"{{{{{q.REASON}}}}}")]
+        return p.bars(about, bars, 6, unit=unit, codes=words.REASONS)
 
-    again = [Series(q.retries(), f"{{{{{q.RETRY}}}}}")]
+    again = [Series(q.retries(), f"{{{{{q.RETRY}}}}}"), Series(q.none_of(q.ANY, STEP), *words.NONE)]
     return [
         by_cause(WASTED_BYTES, semconv.WASTED_SIZE, parts.BYTES),
         by_cause(WASTED_SECONDS, semconv.WASTED_DURATION, parts.SECONDS),

@@ -165,11 +165,12 @@ THIS_CAUSE = parts.to(UID, "The newest of these", reason=f"${{__field.labels.{q.
 
 
 def _causes() -> list[p.AnyPanel]:
-    reasons = [Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.REASON,))), f"{{{{{q.REASON}}}}}", exemplars=True)]
-    origins = [Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.ORIGIN,))), f"{{{{{q.ORIGIN}}}}}")]
+    unexplained = Series(q.per_minute(q.failures_without_cause(STEP)), *words.UNEXPLAINED)
+    reasons = Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.REASON,))), f"{{{{{q.REASON}}}}}", exemplars=True)
+    origins = Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.ORIGIN,))), f"{{{{{q.ORIGIN}}}}}")
     return [
-        p.stack(BY_CAUSE, reasons, 14, unit=parts.PER_MINUTE, codes=words.REASONS, link=THIS_CAUSE),
-        p.stack(BY_ORIGIN, origins, 10, unit=parts.PER_MINUTE, codes=words.ORIGINS),
+        p.stack(BY_CAUSE, [reasons, unexplained], 14, unit=parts.PER_MINUTE, codes=words.REASONS, link=THIS_CAUSE),
+        p.stack(BY_ORIGIN, [origins, unexplained], 10, unit=parts.PER_MINUTE, codes=words.ORIGINS),
     ]
 
 
@@ -212,7 +213,8 @@ def _neighbours() -> list[p.AnyPanel]:
     keys = (parts.Key(q.SERVICE, "Service"), parts.Key(q.ADDRESS, "Upstream"))
 
     def by_cause(which: str, role: Role) -> list[Series]:
-        return [Series(q.per_minute(q.count_spans(which, STEP, (q.REASON,), role)), f"{{{{{q.REASON}}}}}")]
+        reasons = q.per_minute(q.count_spans(which, STEP, (q.REASON,), role))
+        return [Series(reasons, f"{{{{{q.REASON}}}}}"), Series(q.none_of(q.ANY, STEP, role), *words.NONE)]
 
     return [
         p.listing(BY_UPSTREAM, keys, columns, 6, sort="Failed"),

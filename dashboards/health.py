@@ -42,7 +42,15 @@ def vanished() -> str:
     """
     now = q.open_streams()
     before = q.total(f"{q.select(semconv.ACTIVE, kind=None)} offset {RANGE.value}")
-    return f"{started(RANGE)} - ({ended(RANGE)} or vector(0))\n- (({now} or vector(0)) - ({before} or vector(0)))"
+    began, finished = (_since_then(metric) for metric in (semconv.LEDGER_STARTED, semconv.LEDGER_ENDED))
+    return f"{began} - ({finished} or vector(0))\n- (({now} or vector(0)) - ({before} or vector(0)))"
+
+
+def _since_then(metric: semconv.Metric) -> str:
+    """Growth since the very moment at which the range begins, the one for which open streams are asked as well."""
+    series = q.select(metric, kind=None)
+    last = f"max_over_time({series}[{RANGE.value}])"
+    return q.total(f"{last} - ({series} offset {RANGE.value} or 0 * {last})")
 
 
 def _told_by_spans(window: Window, which: str = q.ANY) -> str:

@@ -105,7 +105,7 @@ BLANK = where(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK)
 NOT_OK = f'{semconv.RESULT.label}!="{Result.OK}"'
 UNKNOWN = where(semconv.RESULT, Result.UNKNOWN)
 MASKED = where(semconv.MASKED, "true")
-_MARKED = where(semconv.TERMINAL, Terminal.SEEN, Terminal.MISSING)
+_SEEN = (Terminal.SEEN,)
 
 
 _UNKNOWN_TO = {
@@ -264,9 +264,14 @@ def flow(metric: Metric) -> str:
     return total(STEP.read(select(metric)))
 
 
-def wasted(metric: Metric, window: Window) -> str:
+def wasted(metric: Metric) -> str:
     """What was made for nobody, by why the stream ended."""
-    return total(window.read(select(metric)), (REASON,))
+    return f"{total(RANGE.read(select(metric)), (REASON,))} > 0"
+
+
+def wasted_in_all(metric: Metric) -> str:
+    """The same for all reasons; 0 where streams ended and nothing was wasted."""
+    return f"{total(RANGE.read(select(metric)))} or {none_of(ANY, RANGE)}"
 
 
 def retries() -> str:
@@ -295,9 +300,14 @@ def failed_spans(window: Window, by: Sequence[str], role: Role = Role.SERVER) ->
 
 
 def marker_seen(window: Window, by: Sequence[str]) -> str:
-    """Share of streams with their end marker among those that must have one."""
-    seen = where(semconv.TERMINAL, Terminal.SEEN)
-    return share(count_spans(seen, window, by), count_spans(_MARKED, window, by), by)
+    """Share of streams with their end marker among those that must have one; who leaves does not wait for it."""
+    seen, due = (f"{ELIGIBLE},{where(semconv.TERMINAL, *words)}" for words in (_SEEN, (*_SEEN, Terminal.MISSING)))
+    return share(count_spans(seen, window, by), count_spans(due, window, by), by)
+
+
+def none_of(which: str, window: Window, role: Role = Role.SERVER) -> str:
+    """The line at 0 that is drawn while there is nothing of a sort, and missing where nobody reports."""
+    return f"0 * {count_spans(which, window, role=role)}"
 
 
 def interrupted_between(low: float, high: float) -> str:

@@ -147,7 +147,7 @@ def _tiles() -> list[p.AnyPanel]:
 
 def _burning() -> list[p.AnyPanel]:
     rates = [Series(budget.burn(window), f"over {window}", colour) for window, colour in words.WINDOWS.items()]
-    spent = [Series(budget.spent_by_cause(RANGE), f"{{{{{q.REASON}}}}}")]
+    spent = [Series(budget.spent(RANGE), *words.ALL), Series(budget.spent_by_cause(RANGE), f"{{{{{q.REASON}}}}}")]
     return [
         p.graph(
             RATES, rates, 14, unit=parts.FACTOR, limits=((1, words.ORANGE), (6, words.RED), (14.4, words.DARK_RED))

@@ -36,6 +36,8 @@ USERS_AND_LEAVERS = Word("the same, and readers who gave up", BLUE)
 PANEL_SAYS = Word("what your 5xx panel says", RED)
 
 STALLED = Word("completed, but stalled", "super-light-yellow")
+NONE = Word("none of these", GREY)
+ALL = Word("all together", "text")
 UNEXPLAINED = Word("cause not reported", GREY)
 
 REASONS = {

@@ -40,10 +40,16 @@ def _hooked():
         instrumentor().uninstrument()
 
 
-@pytest.fixture
-def upstream():
+@pytest.fixture(scope="module")
+def server():
     with Upstream() as server:
         yield server
+
+
+@pytest.fixture
+def upstream(server):
+    server.answers.clear()
+    return server
 
 
 @pytest.fixture(params=READERS)
@@ -265,7 +271,7 @@ def test_what_caches_say(read, upstream, captured):
 def test_a_burst_is_told_as_buffered(read, upstream, captured):
     """Many events at once after a long silence were held back on the way; paced ones were not."""
     asyncio.run(all_of(read, upstream.answer(1.2, b"".join(TOKENS * 20 + WHOLE))))
-    asyncio.run(all_of(read, upstream.answer(*[step for one in TOKENS * 15 for step in (one, 0.02)], path="/paced")))
+    asyncio.run(all_of(read, upstream.answer(*[step for one in TOKENS * 15 for step in (one, 0.005)], path="/paced")))
     assert [summary.buffered for summary in captured] == [True, False]
 
 

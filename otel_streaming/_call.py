@@ -5,8 +5,9 @@ Gaps run from the moment the reader asks for more to the moment it gets some: wh
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ class Call(Reading):
         self._engine = engine
         self._method, self._host, self._path = method, host, path
         self._headers = headers
-        self._name = f"{host}{path}"  # a route, to settings and to what is learnt; never told
+        self.target = f"{host}{path}"  # a route, to settings and to what is learnt; never told
         self._context = copy_context()
         self._fed = watched.get(None)
         self.clock = clock = engine.registry.clock
@@ -181,7 +182,7 @@ class Call(Reading):
         if protocol in PLAIN and not (settings.routes or settings.subscriptions):  # most: no need to read the request
             return self._no_stream(protocol, None if encoded else length)
         request = self._request()
-        kind = kind_of(request, protocol, self._name, settings, media_type)
+        kind = kind_of(request, protocol, self.target, settings, media_type)
         if kind is Kind.OTHER:
             return self._no_stream(protocol, None if encoded else length)
         self._left = None if encoded else length
@@ -193,7 +194,7 @@ class Call(Reading):
         stream = self._new(self._request(), protocol, kind, **more)
         stream.headers(self.clock(), status)
         self._set_out()
-        self._engine.registry.learn(Role.CLIENT, self._name, protocol)
+        self._engine.registry.learn(Role.CLIENT, self.target, protocol)
         self.stream = stream
         self._count(stream)
 
@@ -214,11 +215,11 @@ class Call(Reading):
         """Report a call that got no stream, if it was an attempt at one."""
         request = self._request()
         learned = self._engine.registry.learned[Role.CLIENT]
-        found = would_have_streamed(request, self._name, self._engine.settings, learned)
+        found = would_have_streamed(request, self.target, self._engine.settings, learned)
         if found is None or request.method == "HEAD":
             return
         basis, asked = found
-        stream = self._new(request, asked, kind_of(request, asked, self._name, self._engine.settings))
+        stream = self._new(request, asked, kind_of(request, asked, self.target, self._engine.settings))
         stream.status, stream.basis = status, AttemptBasis(basis)
         if cause is not None:
             stream.failed(self.clock(), cause)
@@ -260,7 +261,7 @@ class Call(Reading):
         if not telemetry.sent(self._headers).is_valid:
             self.parent = telemetry.current(self._context)
         if feeds and self._fed is not None and self._feed is None:
-            self._feed = self._fed.fed(self._name)
+            self._feed = self._fed.fed(self.target)
 
     def _verdict(self, stream: Stream) -> StreamSummary:
         summary = super()._verdict(stream)
@@ -278,15 +279,44 @@ class Call(Reading):
 
     def _new(self, request: Request, protocol: str, kind: Kind, **more: Any) -> Stream:
         shape = shape_of(Role.CLIENT, kind, protocol, None)
-        return self._make(shape, request, self._started_at, self._name, **more)
+        return self._make(shape, request, self._started_at, self.target, **more)
+
+
+_sent: ContextVar[str | None] = ContextVar("otel_streaming_sent", default=None)
+"""What a request that is being sent asks, which one library may do by another: it is one call."""
+
+
+class Sending:
+    """The sending of a request, up to its answer, which may fail."""
+
+    __slots__ = ("_token", "_watch")
+
+    def __init__(self, watch: Call | None) -> None:
+        self._watch = watch
+
+    def __enter__(self) -> None:
+        """Begin to send."""
+        if self._watch is not None:
+            self._token = _sent.set(self._watch.target)
+
+    def __exit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
+        """Be answered, or tell that there is no answer."""
+        if self._watch is None:
+            return
+        with contextlib.suppress(ValueError):  # a coroutine that is collected ends in another context
+            _sent.reset(self._token)
+        if exception is not None:
+            self._watch.failed(exception)
 
 
 def call(method: str, host: str, path: str, headers: HeaderList, kind: type[Call] = Call) -> Call | None:
-    """Begin to watch a request that is about to be sent; None if it is excluded, or an exporter's own."""
+    """Begin to watch a request about to be sent; None if it is excluded, an exporter's own, or watched already."""
     try:
         current = engine()
         excluded = current.settings.excluded_urls
-        if current.telemetry.suppressed() or (excluded is not None and excluded.search(f"{host}{path}")):
+        if _sent.get() == f"{host}{path}" or current.telemetry.suppressed():
+            return None
+        if excluded is not None and excluded.search(f"{host}{path}"):
             return None
         return kind(current, method, host, path, headers)
     except Exception:  # noqa: BLE001 - a request we cannot read is the library's to judge

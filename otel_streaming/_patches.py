@@ -51,8 +51,9 @@ class Patches:
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``wrapper`` makes of it."""
-        self._done.append((owner, name, vars(owner).get(name, _INHERITED)))
+        own = vars(owner).get(name, _INHERITED)
         setattr(owner, name, wrapper(getattr(owner, name)))
+        self._done.append((owner, name, own))
 
     def undo(self) -> None:
         """Put everything back."""

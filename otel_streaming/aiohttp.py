@@ -12,7 +12,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._call import Fields, call
+from otel_streaming._call import Fields, Sending, call
 from otel_streaming._reading import Watched
 
 if TYPE_CHECKING:
@@ -151,14 +151,10 @@ def _begin(request: Any) -> Call | None:
 def _middleware(content: type[_Content], *, decodes: bool) -> Callable[[Any, Handler], Awaitable[Any]]:
     async def watched(request: Any, handler: Handler) -> Any:
         watch = _begin(request)
-        if watch is None:
-            return await handler(request)
-        try:
+        with Sending(watch):
             response = await handler(request)
-        except BaseException as exception:
-            watch.failed(exception)
-            raise
-        _attach(response, watch, content, decodes=decodes)
+        if watch is not None:
+            _attach(response, watch, content, decodes=decodes)
         return response
 
     return watched

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._call import call
+from otel_streaming._call import Sending, call
 from otel_streaming._reading import WatchedAsyncIterator, WatchedIterator
 
 if TYPE_CHECKING:
@@ -44,23 +44,15 @@ class _Transport:
 
     def handle_request(self, request: Any) -> Any:
         watch = _begin(request)
-        try:
+        with Sending(watch):
             response = self._transport.handle_request(request)
-        except BaseException as exception:
-            if watch is not None:
-                watch.failed(exception)
-            raise
         _put_between(watch, response, self._sync)
         return response
 
     async def handle_async_request(self, request: Any) -> Any:
         watch = _begin(request)
-        try:
+        with Sending(watch):
             response = await self._transport.handle_async_request(request)
-        except BaseException as exception:
-            if watch is not None:
-                watch.failed(exception)
-            raise
         _put_between(watch, response, self._async)
         return response
 

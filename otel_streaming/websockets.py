@@ -59,7 +59,7 @@ class _Talk(Call):
         """The request has been handed over; after a redirect there is another one."""
         setattr(protocol, _WATCH, self)
         self._host, self._path = protocol.uri.host, protocol.uri.path
-        self._name = f"{self._host}{self._path}"
+        self.target = f"{self._host}{self._path}"
         self._headers = [(name.encode(), value.encode()) for name, value in request.headers.raw_items()]
 
     @harmless

@@ -7,6 +7,7 @@ import gzip
 import logging
 
 import aiohttp
+import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
@@ -17,7 +18,7 @@ from test_httpx import spans
 from upstream import CUT, Upstream
 
 from otel_streaming import testing
-from otel_streaming.instrumentor import AiohttpStreamingInstrumentor
+from otel_streaming.instrumentor import AiohttpStreamingInstrumentor, HTTPXStreamingInstrumentor
 
 BODY, ALL = b"".join(TOKENS), b"".join(WHOLE)
 
@@ -482,6 +483,46 @@ def test_subclassed_sessions_are_watched(upstream, captured):
 
     assert asyncio.run(reading()) == ALL
     assert [summary.reason.value for summary in captured] == ["completed"]
+
+
+class ByAiohttp(httpx.AsyncBaseTransport):
+    """An httpx transport, and its stream, that asks by aiohttp."""
+
+    async def handle_async_request(self, request):
+        async with aiohttp.ClientSession() as session, session.get(f"{request.url}-aside") as response:
+            await response.read()
+        self.session = aiohttp.ClientSession()
+        self.response = await self.session.get(str(request.url), headers=dict(request.headers))
+        return httpx.Response(self.response.status, headers=self.response.raw_headers, stream=self.Stream(self))
+
+    class Stream(httpx.AsyncByteStream):
+        def __init__(self, transport):
+            self.transport = transport
+
+        async def __aiter__(self):
+            async for chunk in self.transport.response.content.iter_any():
+                yield chunk
+
+        async def aclose(self):
+            await self.transport.session.close()
+
+
+def test_a_library_that_asks_by_another_is_one_call(upstream, captured):
+    """What httpx asks by aiohttp is one stream; whatever else its transport asks meanwhile is another."""
+    url = upstream.answer(*WHOLE)
+    upstream.answer(*TOKENS, path="/stream-aside")
+
+    async def reading():
+        async with httpx.AsyncClient(transport=ByAiohttp()) as client, client.stream("GET", url) as response:
+            return b"".join([chunk async for chunk in response.aiter_raw()])
+
+    HTTPXStreamingInstrumentor().instrument()
+    try:
+        assert asyncio.run(reading()) == ALL
+    finally:
+        HTTPXStreamingInstrumentor().uninstrument()
+    assert asyncio.run(outcome(url, "read"))[0] == ALL
+    assert [summary.reason.value for summary in captured] == ["missing_terminal", "completed", "completed"]
 
 
 @pytest.mark.parametrize("order", ["ours first", "contrib first", "ours alone"])

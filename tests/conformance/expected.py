@@ -157,7 +157,7 @@ CHANGES = [
         "granian frames an empty body by length or by chunks, as it finds it or not when it writes the headers",
     ),
     (
-        *("hypercorn-h2", "starlette-*", ["unread"], "application*"),
+        *("hypercorn-h2", "starlette-*", ["fin", "rst", "unread"], "application*"),
         "without backpressure the application is anywhere when its reader leaves",
     ),
     (
@@ -167,6 +167,14 @@ CHANGES = [
     (
         *("granian*", "*", ["drained", "sigterm", "unlimited"], "application goes on"),
         "granian exits before what it has cut, or has sent, has returned; we hold it back until it has",
+    ),
+    (
+        *("daphne", "django-sync", ["drained", "unlimited"], "*"),
+        "daphne cancels all at once and stops: what Django's thread reads meanwhile is sent or not",
+    ),
+    (
+        *("daphne", "starlette-sync", [""], "exit"),
+        "daphne waits for anyio's worker threads for ever, and is killed by us then, or not at all: by chance",
     ),
     (
         *("granian-h2", "starlette-sync", ["before_headers"], "application*"),

@@ -1,0 +1,250 @@
+"""Every panel against the recorded incident: it speaks in the phase of its fault, and is quiet in all others."""
+
+import pytest
+from boards import ANNOTATIONS, BOARDS, QUERIES
+
+from dashboards import budget, incident
+from dashboards.incident.table import CHANGE_AT
+from dashboards.render import panel_queries, substitute
+from otel_streaming.semconv import Kind, Outcome, Result, Role
+
+pytestmark = pytest.mark.e2e
+
+PHASES = {phase.name: phase for phase in incident.PHASES if phase.name != "quiet"}
+QUIET = incident.PHASES[-1]
+BURST, CUT, LIMIT, STALLS, SLOW, BLANK, MASKED, KILLED, DEPLOY, NIGHT, UNKNOWN, LOSSY, MUTE = PHASES
+FAILING = {BURST, CUT, BLANK, MASKED, KILLED, NIGHT, LOSSY}
+"""Phases with any failure at all."""
+
+SPEAKS = {
+    # By panel and query: from where on it speaks, and in which phases it does. Below where a good number is high.
+    "stream-overview": {
+        ("Failed", "A"): (0.001, {BURST, CUT, BLANK, MASKED, KILLED, LOSSY}),
+        ("What your 5xx panel says", "A"): (0.001, {BURST, LOSSY}),
+        ("Hidden share", "A"): (0.5, {CUT, BLANK, MASKED, KILLED, NIGHT}),
+        ("Cut short", "A"): (0.001, {CUT, BLANK, MASKED, KILLED}),
+        ("Gave up", "A"): (0.01, {STALLS, BLANK}),
+        ("Stalled now", "A"): (1, {STALLS}),
+        ("Failures by cause, on one axis", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
+        ("Failures by cause, on one axis", "B"): (1, {STALLS}),
+        ("What users saw, and what your 5xx panel says", "A"): (0.001, {BURST, CUT, BLANK, MASKED, LOSSY}),
+        ("What users saw, and what your 5xx panel says", "B"): (0.001, {BURST, LOSSY}),
+        ("Routes, worst first", "B"): (0.001, FAILING),
+        ("Routes, worst first", "C"): (0.01, {BURST, LOSSY}),
+        ("Routes, worst first", "D"): (0.001, {CUT, BLANK, MASKED, KILLED}),
+        ("Routes, worst first", "E"): (0.02, {STALLS}),
+        ("Routes, worst first", "F"): (0.02, {BLANK}),
+        ("Routes, worst first", "G"): (0.02, {STALLS, BLANK}),
+        ("Routes, worst first", "H"): (5, {SLOW}),
+        ("Time to first chunk", "B"): (5, {SLOW}),
+        ("Longest silence", "A"): (10, {STALLS}),
+        ("Duration", "B"): (40, {LIMIT, STALLS}),
+        ("Interrupted at a usual limit", "C"): (10, {LIMIT}),
+    },
+    "stream-slo": {
+        ("As users saw it", "A"): (-0.999, {BURST, CUT, BLANK, MASKED, KILLED, LOSSY}),
+        ("By 5xx only", "A"): (-0.999, {BURST, LOSSY}),
+        ("Gave-up counted", "A"): (-0.999, {BURST, CUT, STALLS, BLANK, MASKED, KILLED, LOSSY}),
+        ("Burn rates", "A"): (1, {BURST, CUT, BLANK}),
+        ("Budget spent, by cause", "A"): (0.01, FAILING),
+        ("Budget spent, by cause", "B"): (0.01, FAILING),
+        ("Three ways to count availability", "A"): (-0.999, {BURST, LOSSY}),
+        ("Three ways to count availability", "B"): (-0.999, {BURST, CUT, BLANK, MASKED, LOSSY}),
+        ("Three ways to count availability", "C"): (-0.999, {BURST, CUT, STALLS, BLANK, MASKED, LOSSY}),
+    },
+    "stream-flow": {
+        ("Stalled, of a thousand streams", "A"): (1, {STALLS}),
+        ("Longest silence, live", "A"): (10, {STALLS}),
+        ("Interrupted at a usual limit", "C"): (10, {LIMIT}),
+        ("Wasted tokens", "A"): (1, {CUT, MASKED, KILLED, DEPLOY, NIGHT}),
+        ("By protocol and dialect", "B"): (0.001, FAILING),
+        ("By protocol and dialect", "C"): (-0.995, {BURST, CUT, BLANK, MASKED, NIGHT, LOSSY}),
+    },
+    "stream-forensics": {
+        ("Failures by cause", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
+        ("Failures by who ended them", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
+        ("Where, why, by whom", "A"): (1, FAILING),
+        ("Behind a clean end", "A"): (0.001, {MASKED}),
+    },
+    "stream-trust": {
+        ("Vanished", "A"): (1, {KILLED, MUTE}),
+        ("Lost telemetry", "A"): (0.1, {LOSSY}),
+        ("Ended unknown", "A"): (0.01, {UNKNOWN}),
+        ("Processes", "A"): (-5.5, {MUTE}),
+        ("Began and ended", "A"): (-100, {MUTE}),
+        ("Lost telemetry over time", "A"): (0.1, {LOSSY}),
+        ("Services and their witnesses", "C"): (0.1, {LOSSY}),
+        ("Services and their witnesses", "D"): (0.01, {UNKNOWN}),
+        ("Collector: refused, not handed on", "A"): (0.1, {LOSSY}),
+        ("Collector: refused, not handed on", "B"): (0.1, {LOSSY}),
+        ("Collector: queue", "A"): (0.5, {LOSSY}),
+    },
+}
+ROWS = [((uid, *key), limit, phases) for uid, rows in SPEAKS.items() for key, (limit, phases) in rows.items()]
+
+NOT_IN_THE_INCIDENT = {
+    ("What the proxies in front saw", "A"),
+    ("What the proxies in front saw", "B"),
+    ("How upstreams fail", "A"),
+}
+"""No proxy's log, and no upstream that fails in sight of a client."""
+
+
+@pytest.fixture(scope="module")
+def ask(loaded):
+    """The answer to a panel's query at the end of a phase, asked once."""
+    exprs = {(uid, query.panel, query.ref): query.expr for uid, query in QUERIES}
+
+    def answer(uid, panel, ref, phase, **chosen):
+        expr = substitute(exprs[uid, panel, ref], range=phase.range, rate_interval="4m", **chosen)
+        return loaded.query(expr, phase.end)
+
+    return answer
+
+
+@pytest.mark.parametrize(("asked", "limit", "phases"), ROWS, ids=[" ".join(asked) for asked, _, _ in ROWS])
+def test_speaks_in_its_phases_and_in_no_other(ask, asked, limit, phases):
+    """A fault is seen where it should be, and nowhere else, and nothing is seen when all is well."""
+    sign = -1 if limit < 0 else 1
+    spoke = {
+        name
+        for name, phase in {**PHASES, "quiet": QUIET}.items()
+        if any(sign * sample.value >= limit for sample in ask(*asked, phase))
+    }
+    assert spoke == phases
+
+
+@pytest.mark.parametrize("found", QUERIES, ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES])
+def test_every_query_finds_something(ask, found):
+    """A query that is valid and always empty is a panel that lies."""
+    uid, query = found
+    answers = [ask(uid, query.panel, query.ref, phase) for phase in PHASES.values()]
+    assert any(answers) != ((query.panel, query.ref) in NOT_IN_THE_INCIDENT)
+
+
+@pytest.mark.parametrize("found", QUERIES, ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES])
+def test_no_answer_is_not_a_number(ask, found):
+    """NaN and infinity are drawn like missing data, or break the scale."""
+    uid, query = found
+    for phase in PHASES.values():
+        values = [sample.value for sample in ask(uid, query.panel, query.ref, phase)]
+        assert all(abs(value) < 1e15 for value in values), phase.name
+
+
+@pytest.mark.parametrize("found", QUERIES, ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES])
+def test_nobody_has_no_telemetry(ask, found):
+    """Of a service that does not exist nothing is drawn: neither 0 nor a good share.
+
+    Of the collector and the rules there is one for all services.
+    """
+    uid, query = found
+    if "$service" in query.expr and query.panel != "Firing alerts":
+        assert ask(uid, query.panel, query.ref, QUIET, service="nobody") == []
+
+
+def ended(phase, holds):
+    """Streams of the server's role with an end of their own that ended in a phase and are of a sort."""
+    counts = phase.counts(lambda line: line.role is Role.SERVER and line.kind is Kind.BOUNDED)
+    return sum(number for fate, number in counts.items() if holds(incident.FATES[fate]))
+
+
+def of(*results):
+    return lambda fate: fate.result in results
+
+
+BAD, ELIGIBLE = (Result.SILENT, Result.LOUD), (Result.OK, Result.SILENT, Result.LOUD)
+
+
+def tiles(phase):
+    """What the tiles of the other dashboards show, from the table of the incident."""
+    bad, eligible, left = (ended(phase, of(*results)) for results in (BAD, ELIGIBLE, (Result.GAVE_UP,)))
+    yield "stream-slo", "As users saw it", 1 - bad / eligible
+    yield "stream-slo", "By 5xx only", 1 - ended(phase, of(Result.LOUD)) / eligible
+    yield "stream-slo", "Gave-up counted", 1 - (bad + left) / (eligible + left)
+    yield "stream-slo", "Budget spent, by cause", bad / eligible / budget.BUDGET
+    yield "stream-trust", "Ended unknown", phase.figures()["Unknown"]
+
+
+@pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
+def test_tiles_show_the_figures_of_the_table(ask, phase):
+    """The numbers on the screen are those of the incident, as near as ``increase`` comes without a ledger."""
+    for uid, title, expected in tiles(phase):
+        (sample,) = ask(uid, title, "A", phase)
+        assert sample.value == pytest.approx(expected, rel=0.02, abs=1e-4), title
+
+
+@pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
+def test_the_budget_is_that_of_all_streams_so_far(ask, phase):
+    """What is left of thirty days counts every stream alike, from the incident's begin."""
+    so_far = [one for one in incident.PHASES if one.end <= phase.end]
+    bad, eligible = (sum(ended(one, of(*results)) for one in so_far) for results in (BAD, ELIGIBLE))
+    (sample,) = ask("stream-slo", "Budget left", "A", phase)
+    assert 1 - sample.value == pytest.approx(bad / eligible / budget.BUDGET, rel=0.05)
+
+
+@pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
+def test_the_table_of_causes_counts_what_the_spans_tell(ask, phase):
+    """Streams by service, route, reason and origin: as many lines as sorts, as many streams as there were."""
+    if phase.period.lossy:
+        return
+    expected = {}
+    for line in incident.LINES.values():
+        if line.role is Role.SERVER and line.kind is Kind.BOUNDED:
+            for name, number in phase.counts(lambda other, line=line: other is line).items():
+                fate = incident.FATES[name]
+                if fate.result in BAD:
+                    key = (line.service, line.route, str(fate.reason), str(fate.origin))
+                    expected[key] = expected.get(key, 0) + number
+    labels = ("service_name", "http_route", "stream_reason", "stream_origin")
+    found = {
+        tuple(one.labels[label] for label in labels): one.value
+        for one in ask("stream-forensics", "Where, why, by whom", "A", phase)
+    }
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_a_limit_has_its_bar(ask):
+    """All streams that the proxy cut stand in the bar at 60 s, and no other bar has any."""
+    phase = PHASES[LIMIT]
+    refs = [
+        query.ref for query in panel_queries(BOARDS["stream-flow"]) if query.panel == "Interrupted at a usual limit"
+    ]
+    found = {
+        ref: sum(one.value for one in ask("stream-flow", "Interrupted at a usual limit", ref, phase)) for ref in refs
+    }
+    cut = sum(phase.period.ended("answer", minute)["cut at 60 s"] for minute in range(1, phase.period.minutes + 1))
+    assert found == pytest.approx({**dict.fromkeys(refs, 0), "C": cut}, rel=0.05)
+
+
+@pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
+def test_wasted_tokens_are_those_of_broken_streams(ask, phase):
+    """The bill is what the streams had cost that nobody got whole."""
+    if phase.period.lossy or phase.period.replaced:
+        return  # subscriptions that a deployment ends have tokens in this incident, too
+    broken = (Outcome.TRUNCATED, Outcome.FAILED)
+    counts = phase.counts(lambda line: line.role is Role.SERVER and line.kind is Kind.BOUNDED)
+    tokens = sum(
+        n * incident.FATES[fate].tokens for fate, n in counts.items() if incident.FATES[fate].outcome in broken
+    )
+    (sample,) = ask("stream-flow", "Wasted tokens", "A", phase)
+    assert sample.value == pytest.approx(tokens, rel=0.05)
+
+
+def test_stalled_subscriptions_would_be_seen(loaded):
+    """Of subscriptions nothing failed: a line at 0 while they are open."""
+    failures, stalled = budget.subscription_failures(), budget.subscription_stalls()
+    for expr in (failures, stalled):
+        (sample,) = loaded.query(substitute(expr, range="30m", rate_interval="4m"), QUIET.end)
+        assert sample.value == 0
+
+
+def test_annotations_mark_deployments_deaths_and_alerts(loaded):
+    """A deployment and a killed worker are marked when they happen; an alert while it fires."""
+    began, alerts = (substitute(query.expr) for query in ANNOTATIONS)
+    changes = {DEPLOY: ("notify", 2), KILLED: ("chat", 1)}
+    for name, (service, number) in changes.items():
+        at = PHASES[name].start + CHANGE_AT * 60
+        assert [(one.labels["service_name"], one.value) for one in loaded.query(began, at)] == [(service, number)]
+        assert loaded.query(began, at + 600) == []
+    firing = {one.labels["alertname"] for one in loaded.query(alerts, PHASES[LIMIT].end)}
+    assert "StreamsDieAtALimit" in firing

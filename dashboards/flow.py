@@ -192,7 +192,7 @@ def build() -> str:
     return dashboard(
         UID,
         "Streams: flow",
-        "The pace of streams: first chunk, gaps, stalls, throughput, the age at which they die, and what was wasted.",
+        "For whoever makes streams fast: how soon, how evenly, when do they die, what was it all for?",
         GUIDE,
         [
             Row(100, "How soon, how evenly?", 9, _pace()),

@@ -236,7 +236,7 @@ def build() -> str:
     return dashboard(
         UID,
         "Streams: forensics",
-        "Why streams ended, where, by whom; the newest of each sort with their traces; what they have in common.",
+        "For whoever must explain a stream: why did it end, who ended it, what have such streams in common?",
         GUIDE,
         [
             Row(100, "Why, and by whom?", 8, _causes()),

@@ -17,7 +17,8 @@ A stream that breaks after its `200 OK` is a failure that no status code tells: 
 panel says** does not, and the difference is what your users see and your alerts do not. \
 Read from the top: is it broken, what ends the streams, which route is worst, how does it feel to a reader; green is \
 measured and fine, grey is **no traffic**, **no failures** or **no telemetry**. \
-Go on to {parts.ways_on(parts.SLO, parts.FLOW, parts.FORENSICS, parts.TRUST)}; a firing alert links to its runbook."""
+Go on to {parts.ways_on(parts.SLO, parts.FLOW, parts.FORENSICS, parts.TRUST)}; each of the \
+[alerts]({parts.ALERTS}) leads to its runbook."""
 
 FAILED = About(
     101,
@@ -169,6 +170,7 @@ DURATIONS = About(
 )
 TRACES = parts.to(parts.FORENSICS, "Which streams, and why")
 FLOW = parts.to(parts.FLOW, "How they flow")
+ALERTS = parts.Link("The alerts, with their runbooks", parts.ALERTS)
 THIS_CAUSE = parts.to(parts.FORENSICS, "The newest of these", reason=f"${{__field.labels.{q.REASON}}}")
 
 
@@ -184,7 +186,7 @@ def _tiles() -> list[p.AnyPanel]:
         ),
         p.live_tile(OPEN_NOW, q.open_streams(), 2),
         p.budget_tile(BUDGET_LEFT, budget.left_tile(), 2, link=parts.to(parts.SLO, "What spent it")),
-        p.live_tile(FIRING, budget.firing(), 2, steps=parts.ALERT_STEPS, missing=words.NO_RULES),
+        p.live_tile(FIRING, budget.firing(), 2, steps=parts.ALERT_STEPS, missing=words.NO_RULES, link=ALERTS),
     ]
 
 
@@ -244,7 +246,7 @@ def build() -> str:
     return dashboard(
         UID,
         "Streams: overview",
-        "What really became of the streams: failures that a status code cannot tell, by cause and by route.",
+        "For whoever is on call: is it broken, what is failing, where, how does it feel?",
         GUIDE,
         [
             Row(100, "Is it broken?", 4, _tiles()),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OVERVIEW, SLO, FLOW, FORENSICS, TRUST = (f"stream-{name}" for name in ("overview", "slo", "flow", "forensics", "trust"))
 """The dashboards' uids: for ever, since links name them."""
+ALERTS = "/alerting/list?search=Stream"
+"""Grafana's list of the alerts on streams, each with a link to its runbook."""
 
 _QUESTIONS = {
     OVERVIEW: "is it broken",

@@ -192,7 +192,7 @@ def build() -> str:
     return dashboard(
         UID,
         "Streams: objectives",
-        "How much of the error budget is left, what spent it, and what status codes would have said.",
+        "For whoever answers for the service: how much may still break, and what spent the budget?",
         GUIDE,
         [
             Row(100, "Is the promise kept?", 4, _tiles()),

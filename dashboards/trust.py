@@ -195,7 +195,7 @@ def build() -> str:
     return dashboard(
         UID,
         "Streams: trust",
-        "Whether the numbers of the other dashboards may be believed: two witnesses, what lies between, what it costs.",
+        "For whoever looks after the telemetry: may the numbers of the other dashboards be believed?",
         GUIDE,
         [
             Row(100, "Is anything missing?", 4, _tiles()),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dashboards.__main__ import DASHBOARDS
 from otel_streaming import semconv
 from otel_streaming._config import PREFIX, BadValueError, Settings
 
@@ -116,7 +118,64 @@ def settings() -> str:
     )
 
 
-PAGES = {"contract.md": contract, "settings.md": settings}
+NEEDS = """\
+## What they need
+
+- **Prometheus** with the metrics of [contract.md](contract.md), and its data source's scrape interval set to your
+  `OTEL_METRIC_EXPORT_INTERVAL` (60 s by default): rates are taken over four of those.
+- **Its rules**, `dashboards/out/rules/*.yaml`: without them budgets, burn rates and alerts say `no rules`, and
+  everything else works.
+- **Traces** in Tempo (2.8 or later for the newest first; TraceQL metrics switched on for the comparison) and **logs**
+  in Loki, for `stream-forensics` and one panel of `stream-trust`. Their lists leave out streams without a route.
+- **Exemplars**: in the Prometheus data source an exemplar label `trace_id` that leads to Tempo. Then every dot in a
+  graph of failures, of first chunks and of durations opens its trace.
+- **Deployments** are marked where Grafana has an annotation with the tag `deploy`; processes that began and alerts that
+  fired mark themselves.
+
+## Three kinds of nothing
+
+`no traffic`: nothing ended in this time range. `no failures`, or 0 in green: streams ended, none of them badly.
+`no telemetry`: nobody has reported anything. The last is grey, never green."""
+
+
+def dashboards() -> str:
+    """Return the page of the dashboards: whom each is for, how it is read, what every panel shows."""
+    boards = [json.loads(module.build()) for module in DASHBOARDS]
+    return "\n".join(
+        [
+            "# Dashboards",
+            "",
+            "Generated from `dashboards/*.py`; every panel says the same in its (i), with what is good and what to do",
+            "first. Import all of `dashboards/out/*.json` into Grafana 10.4 or later: they link to each other, and every",
+            "link keeps the time range and what you have chosen.",
+            "",
+            *table(
+                ["file", "dashboard", "asks"],
+                [[f"`{board['uid']}.json`", board["title"], board["description"]] for board in boards],
+            ),
+            "",
+            NEEDS,
+            "",
+            *(line for board in boards for line in dashboard(board)),
+        ]
+    )
+
+
+def dashboard(board: dict[str, Any]) -> list[str]:
+    """Return the section of one dashboard."""
+    guide, *rows = board["panels"]
+    text = guide["options"]["content"].partition(" Go on to ")[0]
+    shown = []
+    for panel in rows:
+        if panel["type"] == "row":
+            shown.append([f"**{panel['title']}**", "", ""])
+            continue
+        metric, formula, *_ = (part.partition(":** ")[2] for part in panel["description"].split("\n\n"))
+        shown.append([panel["title"], formula, metric.replace("|", "or")])
+    return [f"## {board['title']}", "", text, "", *table(["panel", "shows", "from"], shown), ""]
+
+
+PAGES = {"contract.md": contract, "settings.md": settings, "dashboards.md": dashboards}
 
 
 def main() -> int:

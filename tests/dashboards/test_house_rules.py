@@ -103,6 +103,8 @@ def test_links_lead_somewhere_and_keep_time_and_choices(board):
     found = list(links(board))
     assert found
     for url in found:
+        if url == parts.ALERTS:
+            continue
         uid, query = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
         given = query.split("&")
         assert "${__url_time_range}" in given

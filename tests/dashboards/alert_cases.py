@@ -267,7 +267,10 @@ UNKNOWN = [
     Case("StreamOutcomeUnknownHigh", "few streams", unknown(0.5, 0.5)),
 ]
 
-NEVER_ARRIVED = "of the failures of the last 30 minutes were counted by the service and never arrived as spans: their causes are unknown."
+NEVER_ARRIVED = (
+    "of the failures of the last 30 minutes were counted by the service and never arrived as spans: "
+    "their causes are unknown."
+)
 LOSSY = [
     Case(
         "StreamTelemetryLossy",

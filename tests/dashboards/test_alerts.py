@@ -7,7 +7,7 @@ import pytest
 import yaml
 from alert_cases import CASES, WHO
 
-from dashboards import rules
+from dashboards import alerts
 from dashboards.__main__ import OUT
 from stack import find_or_build
 
@@ -39,7 +39,7 @@ def test_alert(tmp_path, case):
 
 
 def expected(case):
-    rule = next(alert for alert in rules.ALERTS if alert.name == case.alert)
+    rule = next(alert for alert in alerts.ALERTS if alert.name == case.alert)
     where = {attribute.label: value for attribute, value in WHO.items()}
     labels = {label: where[label] for label in (*rule.by, *(["stream_role"] if "Budget" in case.alert else []))}
     chosen = "&".join(
@@ -51,8 +51,8 @@ def expected(case):
         annotations = {
             "summary": rule.summary,
             "description": description,
-            "runbook_url": f"{rules.RUNBOOKS}/{case.alert}.md",
-            "dashboard_url": f"{rules.DASHBOARD}?{chosen}",
+            "runbook_url": f"{alerts.RUNBOOKS}/{case.alert}.md",
+            "dashboard_url": f"{alerts.DASHBOARD}?{chosen}",
         }
         yield {
             "exp_labels": {name: str(value) for name, value in {**labels, **dict(own)}.items()},
@@ -60,7 +60,7 @@ def expected(case):
         }
 
 
-@pytest.mark.parametrize("alert", sorted({alert.name for alert in rules.ALERTS}))
+@pytest.mark.parametrize("alert", sorted({alert.name for alert in alerts.ALERTS}))
 def test_every_alert_has_both_cases(alert):
     """No alert is added without a case in which it fires and one in which it does not."""
     assert {bool(case.fires) for case in CASES if case.alert == alert} == {True, False}

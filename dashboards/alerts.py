@@ -17,7 +17,8 @@ BUDGET = 1 - q.OBJECTIVE
 """The share of streams that may end badly. Another objective: change it there and run ``make dashboards``."""
 
 RUNBOOKS = "docs/runbooks"
-DASHBOARD = "/d/stream-overview"
+OVERVIEW, OBJECTIVES, FORENSICS, TRUST = "stream-overview", "stream-slo", "stream-forensics", "stream-trust"
+"""Where an alert sends its reader: a dashboard's uid."""
 
 PAGE, TICKET = "critical", "warning"
 ENOUGH = 30
@@ -39,6 +40,7 @@ class Alert:
     window: str
     severity: str = TICKET
     by: tuple[str, ...] = WHERE
+    board: str = OVERVIEW
     labels: dict[str, str] = field(default_factory=dict)
 
     def rule(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Alert:
                 "summary": self.summary,
                 "description": f"{where}: {self.description}",
                 "runbook_url": f"{RUNBOOKS}/{self.name}.md",
-                "dashboard_url": f"{DASHBOARD}?{chosen}",
+                "dashboard_url": f"/d/{self.board}?{chosen}",
             },
         }
 
@@ -81,6 +83,7 @@ def _burn(factor: float, long: str, short: str, severity: str, lasting: int) -> 
         lasting,
         short,
         severity,
+        board=OBJECTIVES,
         labels={"long": long, "short": short},
     )
 
@@ -173,6 +176,7 @@ def _masked() -> Alert:
         "but the stream they pass on had broken.",
         5,
         "30m",
+        board=FORENSICS,
     )
 
 
@@ -185,6 +189,7 @@ def _unknown() -> Alert:
         "that was not seen: the other numbers are worth less.",
         15,
         "30m",
+        board=TRUST,
     )
 
 
@@ -203,6 +208,7 @@ def _lossy() -> Alert:
         10,
         "30m",
         by=(q.SERVICE,),
+        board=TRUST,
     )
 
 
@@ -220,6 +226,7 @@ def _missing() -> Alert:
         10,
         "10m",
         by=(q.SERVICE,),
+        board=TRUST,
     )
 
 

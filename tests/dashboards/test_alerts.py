@@ -52,7 +52,7 @@ def expected(case):
             "summary": rule.summary,
             "description": description,
             "runbook_url": f"{alerts.RUNBOOKS}/{case.alert}.md",
-            "dashboard_url": f"{alerts.DASHBOARD}?{chosen}",
+            "dashboard_url": f"/d/{rule.board}?{chosen}",
         }
         yield {
             "exp_labels": {name: str(value) for name, value in {**labels, **dict(own)}.items()},

@@ -33,4 +33,4 @@ def row() -> Row:
     """Return the row: as a map over time, and as a bar for each usual limit."""
     limits = [Series(q.interrupted_between(low, high), f"at {limit} s", words.PURPLE) for limit, low, high in q.LIMITS]
     by_age = q.buckets(semconv.INTERRUPTED_DURATION)
-    return Row(500, "When do streams die?", 12, [p.buckets_map(AGES, by_age, 14), p.bars(AT_LIMITS, limits, 10)])
+    return Row(500, "When do streams die?", 13, [p.buckets_map(AGES, by_age, 14), p.bars(AT_LIMITS, limits, 10)])

@@ -16,6 +16,7 @@ COLLECTOR = {
     "refused": "otelcol_receiver_refused_spans",
     "sent": "otelcol_exporter_sent_metric_points",
     "failed": "otelcol_exporter_send_failed_metric_points",
+    "dropped": "otelcol_exporter_enqueue_failed_metric_points",
     "queue": "otelcol_exporter_queue_size",
     "capacity": "otelcol_exporter_queue_capacity",
 }
@@ -123,9 +124,12 @@ def refused() -> str:
     return f"sum({STEP.read(COLLECTOR['refused'])}) or 0 * sum({STEP.read(COLLECTOR['accepted'])})"
 
 
-def not_sent() -> str:
-    """Metric points that the collector could not hand on, per second; 0 where it is watched."""
-    return f"sum({STEP.read(COLLECTOR['failed'])}) or 0 * sum({STEP.read(COLLECTOR['sent'])})"
+def not_sent(how: str) -> str:
+    """Metric points that the collector has ``failed`` to send, or ``dropped`` unsent, per second; 0 where it is watched.
+
+    Their series begin with the first one.
+    """
+    return f"sum({STEP.read(COLLECTOR[how])}) or 0 * sum({STEP.read(COLLECTOR['sent'])})"
 
 
 def queue_filled() -> str:

@@ -150,8 +150,8 @@ def _stat(panel: stat.Panel, steps: Steps, link: Link | None, missing: str) -> s
 def graph(
     about: About, series: Sequence[Series], width: int, *, unit: str, fill: int = 0, limits: Steps = ()
 ) -> timeseries.Panel:
-    """Lines over time; ``limits`` are drawn as dashed lines across."""
-    panel = frame(timeseries.Panel(), about, width).unit(unit).min(0).no_value(words.NOTHING_TO_SHOW)
+    """Lines over time, from 0 on; ``limits`` are drawn as dashed lines across."""
+    panel = frame(timeseries.Panel(), about, width).unit(unit).axis_soft_min(0).no_value(words.NOTHING_TO_SHOW)
     panel = panel.line_width(1).fill_opacity(fill).show_points(c.VisibilityMode.NEVER)
     panel = panel.tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING))
     panel = panel.legend(_legend(c.LegendDisplayMode.LIST, c.LegendPlacement.BOTTOM))

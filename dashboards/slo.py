@@ -169,10 +169,11 @@ def _availability() -> list[p.AnyPanel]:
             for window in ("1h", "6h", "3d")
         ),
     ]
+    objective = ((q.OBJECTIVE, words.ORANGE),)
     why = parts.to_line(parts.FORENSICS, "Its newest failures", service="Service", route="Route")
     keys = (parts.Key(q.SERVICE, "Service"), parts.Key(q.ROUTE, "Route", link=why))
     return [
-        p.graph(OVER_TIME, lines, 12, unit=parts.SHARE, limits=((q.OBJECTIVE, words.ORANGE),)).max(1),
+        p.graph(OVER_TIME, lines, 12, unit=parts.SHARE, limits=objective).axis_soft_min(2 * q.OBJECTIVE - 1).max(1),
         p.listing(BY_ROUTE, keys, columns, 12, sort="Budget left", worst_last=True),
     ]
 

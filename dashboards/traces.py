@@ -51,8 +51,12 @@ def newest(about: parts.About, query: str, shown: Sequence[Shown], width: int) -
     panel = p.frame(table.Panel(), about, width, TEMPO).no_value(words.NO_TRACES).unit(parts.COUNT)
     panel = panel.with_target(_query(query).limit(_HOW_MANY).spss(1).table_type(SearchTableType.SPANS))
     panel = panel.override_by_name("spanID", [p.prop("displayName", "Trace"), p.prop("links", [asdict(_OPEN)])])
-    for hidden in ("traceService", "traceName", "Name"):
-        panel = panel.override_by_name(hidden, [p.prop("custom.hidden", True)])
+    panel = panel.override_by_name("traceService", [p.prop("displayName", "Came in at")])
+    for hidden in ("traceName", "name"):
+        # The one is how Grafana before 12.2 hides a column, the other is how it does since.
+        panel = panel.override_by_name(
+            hidden, [p.prop("custom.hidden", True), p.prop("custom.hideFrom", {"viz": True})]
+        )
     for one in shown:
         properties = [p.prop("displayName", one.title), p.prop("unit", one.unit)]
         if one.codes:

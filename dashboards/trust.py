@@ -96,8 +96,9 @@ WITNESSES = About(
 REFUSED = About(
     301,
     "Collector: refused, not handed on",
-    metric=f"`{health.COLLECTOR['refused']}`, `{health.COLLECTOR['failed']}`; every collector that is scraped",
-    formula="spans refused and metric points that could not be sent, per second.",
+    metric=f"`{health.COLLECTOR['refused']}`, `{health.COLLECTOR['failed']}`, `{health.COLLECTOR['dropped']}`; every "
+    "collector that is scraped",
+    formula="spans refused, metric points that could not be sent or had no room in the queue, per second.",
     good="0.",
     action="refused: it is out of memory, give it more or more of them; not sent: Prometheus does not take them.",
 )
@@ -173,13 +174,14 @@ def _witnesses() -> list[p.AnyPanel]:
 def _on_the_way() -> list[p.AnyPanel]:
     refused = [
         Series(health.refused(), "spans refused", words.RED),
-        Series(health.not_sent(), "metric points not sent", words.ORANGE),
+        Series(health.not_sent("failed"), "metric points not taken", words.ORANGE),
+        Series(health.not_sent("dropped"), "metric points dropped, queue full", words.DARK_RED),
     ]
     queue = [Series(health.queue_filled(), "queue", words.ORANGE)]
     return [
-        p.graph(REFUSED, refused, 8, unit=parts.PER_SECOND),
+        p.graph(REFUSED, refused, 6, unit=parts.PER_SECOND),
         p.graph(QUEUE, queue, 6, unit=parts.SHARE, limits=((0.8, words.RED),)).max(1),
-        p.stack(SERIES, [Series(health.series(), "{{__name__}}")], 10, unit=parts.COUNT),
+        p.stack(SERIES, [Series(health.series(), "{{__name__}}")], 12, unit=parts.COUNT),
     ]
 
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
 from senders import complaints
 
+from dashboards import health
 from otel_streaming import semconv
 from otel_streaming.semconv import Outcome, Reason
 from stack import StackError
@@ -312,9 +313,11 @@ def test_metrics_of_processes_pass(stack, process):
 
 
 def test_collector_is_scraped(stack):
-    """Prometheus has the collector's own metrics, which tell what was lost on the way."""
-    query = 'otelcol_receiver_accepted_spans{job="otel-collector"} > 0'
-    stack.wait_until(lambda: stack.prometheus.query(query), query)
+    """Prometheus has the collector's own metrics, which tell what was lost on the way, as the dashboards call them."""
+    only_after_a_failure = {health.COLLECTOR[how] for how in ("failed", "dropped")}
+    for name in {*health.COLLECTOR.values()} - only_after_a_failure:
+        query = f'{name}{{job="otel-collector"}}'
+        stack.wait_until(lambda query=query: stack.prometheus.query(query), query)
 
 
 def test_nothing_to_complain_about(stack, many):

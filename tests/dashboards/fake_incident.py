@@ -40,7 +40,6 @@ PROCESSES = ((BEGIN + MINUTE, END), (BEGIN + MINUTE, END - 8 * MINUTE), (END - 7
 """From and to: the second one was killed, the third replaces it."""
 STOCK = {"chat": (1990, 10), "web": (50, 50)}  # requests answered with 200 and with 503; web streams nothing
 ACTIVE = {("chat", State.FLOWING): 5, ("chat", State.STALLED): 2, ("export", State.FLOWING): 3}
-AT_60_S, AT_OTHER_AGES = 7, 4
 
 
 def share(parts, wholes, chosen=STREAMS):
@@ -110,7 +109,6 @@ def _gauges():
     for (service, state), count in ACTIVE.items():
         labels = {**process, "service_name": service, "stream_protocol": Protocol.SSE, "stream_state": state}
         yield semconv.ACTIVE.prometheus, labels, [(at, count) for at in always]
-    yield semconv.SILENCE_MAX.prometheus, process, [(at, 12.5) for at in always]
 
 
 def _histograms():
@@ -120,12 +118,8 @@ def _histograms():
         "stream_protocol": Protocol.SSE,
         "http_route": "/v1/chat",
     }
-    for metric in (semconv.FIRST_CHUNK_TIME, semconv.GAP, semconv.DURATION):
+    for metric in (semconv.FIRST_CHUNK_TIME, semconv.GAP):
         yield from _buckets(metric, labels, {"0.5": 60, "1.0": 90, "+Inf": 100})
-    bounds = {"14.5": 0, "15.5": 0, "29.5": 0, "30.5": 0, "59.5": 0, "60.5": AT_60_S, "99.0": AT_60_S}
-    bounds |= dict.fromkeys(("101", "119", "121", "239", "241", "299", "301", "599", "601", "899", "901"), AT_60_S)
-    bounds |= {"3599": AT_60_S, "3601": AT_60_S, "+Inf": AT_60_S + AT_OTHER_AGES}
-    yield from _buckets(semconv.INTERRUPTED_DURATION, labels, bounds)
 
 
 def _buckets(metric, labels, counts):

@@ -125,7 +125,7 @@ def refused() -> str:
 
 
 def not_sent(how: str) -> str:
-    """Metric points that the collector has ``failed`` to send, or ``dropped`` unsent, per second; 0 where it is watched.
+    """Metric points that the collector ``failed`` to send, or ``dropped`` unsent, per second; 0 where it is watched.
 
     Their series begin with the first one.
     """

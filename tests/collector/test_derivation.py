@@ -312,7 +312,7 @@ def test_metrics_of_processes_pass(stack, process):
     assert silence.labels == common | {"stream_role": "server"}
 
 
-def test_collector_is_scraped(stack):
+def test_collector_is_scraped(stack, many):
     """Prometheus has the collector's own metrics, which tell what was lost on the way, as the dashboards call them."""
     only_after_a_failure = {health.COLLECTOR[how] for how in ("failed", "dropped")}
     for name in {*health.COLLECTOR.values()} - only_after_a_failure:

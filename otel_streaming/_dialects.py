@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming.semconv import Dialect, Protocol, Reason
 
@@ -45,6 +46,16 @@ _TOKENS = re.compile(
     rb'"(?:completion_tokens|output_tokens|eval_count|outputTokens|candidatesTokenCount)"\s*:\s*(\d{1,12})'
 )
 _MODEL = _value("model(?:Version)?", r"[^\"\\]{1,128}")
+
+
+class Told(NamedTuple):
+    """What events tell beside the end."""
+
+    tokens: str | None = None
+    model: str | None = None
+
+
+_NOTHING = Told()
 _STOPPED_EARLY = {
     *("length", "content_filter", "max_tokens", "max_output_tokens", "model_context_window_exceeded", "refusal"),
     *("content-filter", "content_filtered", "guardrail_intervened"),  # Vercel; Bedrock
@@ -70,6 +81,7 @@ class Rule:
         finish: Captures the finish reason.
         tells: Whether model and tokens are told; elsewhere the same words are content.
         optional: Whether some servers leave the end out.
+        begun: What the first events have told, of the stream that it was recognised in.
     """
 
     dialect: Dialect
@@ -83,6 +95,7 @@ class Rule:
     finish: Pattern = _NEVER
     tells: bool = False
     optional: bool = False
+    begun: Told | None = None
 
 
 _CLOSED = re.compile(rb"\A\n\]\Z")
@@ -299,9 +312,20 @@ class Ending:
 
 
 def recognise(text: bytes, *, protocol: str) -> Rule | None:
-    """Return the rule of the dialect that the text of the first events gives away, else the framing's own."""
-    found = (rule for rule in RULES if rule.protocol == protocol and rule.sniff.search(text))
-    return next(found, FRAMING.get(protocol))
+    """Return the rule of the dialect that the text of the first events gives away, else the framing's own.
+
+    Some name the model in their first event only, which is not kept for as long as the last ones.
+    """
+    found = next((rule for rule in RULES if rule.protocol == protocol and rule.sniff.search(text)), None)
+    if found is None:
+        return FRAMING.get(protocol)
+    return _begun(found, _told(text, _NOTHING)) if found.tells else found
+
+
+@lru_cache(maxsize=64)
+def _begun(rule: Rule, told: Told) -> Rule:
+    """Return the rule with what was told, one for all streams that began alike."""
+    return replace(rule, begun=told)
 
 
 def nothing_but_errors(events: Iterable[Event]) -> bool:
@@ -316,8 +340,7 @@ def ending(rule: Rule | None, events: Iterable[Event], reason: Reason | None = N
     ``reason`` is what is known without them.
     """
     finish: str | None = None
-    tokens: str | None = None
-    model: str | None = None
+    told = (rule and rule.begun) or _NOTHING
     cut = False
     for event in events:
         cut = not event.whole
@@ -327,11 +350,14 @@ def ending(rule: Rule | None, events: Iterable[Event], reason: Reason | None = N
         reason = _read(rule, text, reason)
         finish = _capture(rule.finish, text) or finish
         if rule.tells:
-            tokens = _capture(_TOKENS, text) or tokens
-            model = _capture(_MODEL, text) or model
+            told = _told(text, told)
     if reason is Reason.COMPLETED and finish is not None and finish.lower() in _STOPPED_EARLY:
         reason = Reason.INCOMPLETE_DECLARED
-    return Ending(reason, finish, int(tokens) if tokens else None, model, cut)
+    return Ending(reason, finish, int(told.tokens) if told.tokens else None, told.model, cut)
+
+
+def _told(text: bytes, before: Told) -> Told:
+    return Told(_capture(_TOKENS, text) or before.tokens, _capture(_MODEL, text) or before.model)
 
 
 def _read(rule: Rule, text: bytes, before: Reason | None) -> Reason | None:

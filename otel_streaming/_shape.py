@@ -21,10 +21,11 @@ PLAIN = {None, Protocol.FIXED, Protocol.CHUNKED}
 """Framings that make no stream of an error page."""
 _MCP = {b"mcp-session-id", b"mcp-protocol-version"}
 _FURTHER = {
-    b"x-stainless-retry-count": (Retry.RETRIED, {b"", b"0"}),  # the SDKs of OpenAI and Anthropic send 0 at first
-    b"last-event-id": (Retry.RESUMED, {b""}),  # WHATWG HTML 9.2.4
+    b"x-stainless-retry-count": (Retry.RETRIED, re.compile(rb"(?!0\Z).")),  # OpenAI's and Anthropic's SDKs, 0 at first
+    b"amz-sdk-request": (Retry.RETRIED, re.compile(rb"attempt=(?!1\b)\d")),  # AWS' SDKs, "attempt=1; max=3" at first
+    b"last-event-id": (Retry.RESUMED, re.compile(rb".")),  # WHATWG HTML 9.2.4
 }
-"""Request headers that tell of an earlier attempt, and the values that tell of none."""
+"""Request headers that tell of an earlier attempt, and how their values begin that do."""
 _TYPES_IN_ACCEPT = tuple((name.encode(), protocol) for name, protocol in STREAMING_TYPES.items())
 METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 
@@ -75,8 +76,8 @@ def read_request(method: str, path: str, headers: Iterable[tuple[bytes, bytes]])
         elif lower in _MCP:
             mcp = True
         elif lower in _FURTHER and retry is not Retry.RESUMED:  # which tells more than a number does
-            word, none = _FURTHER[lower]
-            retry = retry if value.strip() in none else word
+            word, tells = _FURTHER[lower]
+            retry = word if tells.match(value.strip()) else retry
     return Request(method if method in METHODS else OTHER, path, accepts, mcp, retry)
 
 

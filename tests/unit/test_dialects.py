@@ -759,18 +759,28 @@ def test_several_choices_in_one_event(play):
         ("openai.chat", "stop", 12, "gpt-4o-mini"),
         ("azure", "stop", None, "gpt-4o-mini"),
         ("openai.responses", None, 11, "gpt-4.1"),
-        ("anthropic.messages", "end_turn", 15, None),
+        ("anthropic.messages", "end_turn", 15, "claude-sonnet-4"),
         ("ollama", "stop", 282, "llama3.2"),
         ("gemini", "STOP", 31, "gemini-2.5-flash"),
         ("cohere", "COMPLETE", 9, None),
         ("a2a", None, None, None),
     ],
 )
-def test_what_the_last_events_tell(play, name, finish, tokens, model):
-    """Finish reason, tokens and model are read where the last events tell them."""
+def test_what_the_events_tell(play, name, finish, tokens, model):
+    """Finish reason, tokens and model are read where the first or last events tell them."""
     sample = samples()[name]
     s = play(sample.events, sample.protocol, **sample.settings)
     assert (s.finish_reason, s.output_tokens, s.model) == (finish, tokens, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "model"), [("anthropic.messages", 1, "claude-sonnet-4"), ("openai.responses", 11, "gpt-4.1")]
+)
+def test_what_a_cut_stream_has_told(play, name, tokens, model):
+    """A stream that names its model in its first event only has named it, however far it came."""
+    sample = samples()[name]
+    s = play([sample.events[0], *sample.events[1:2] * 40], sample.protocol, **sample.settings)
+    assert (s.reason, s.output_tokens, s.model) == (Reason.MISSING_TERMINAL, tokens, model)
 
 
 DECLARED = [

@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SDKS := .venv-sdks/sdks/.ready .venv-sdks/openai2/.ready
+PIP := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill lint dashboards incident docs bench conformance clean
+.PHONY: help demo test fuzz kill lint dashboards incident docs bench conformance sdks clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make needs Python 3.11 or later, $(PYTHON) is older: set PYTHON=..." >&2; exit 1; }
 	@echo "setting up .venv (once; a minute or two)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip $(PIP) -e '.[dev]'
 	@touch $@
 
 demo: $(READY)  ## the whole story on this machine: faults injected, what your metrics said, what really happened (ARGS=--keep leaves it running)
@@ -54,5 +56,14 @@ kill: $(READY)  ## 200 rounds of killing workers at random under a real server (
 conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
 	$(BIN)/python -m tests.conformance $(ARGS)
 
-clean:  ## remove the virtual environment (the cache of built binaries stays)
-	rm -rf .venv
+.venv-sdks/%/.ready: pyproject.toml constraints.txt | $(READY)
+	@echo "setting up .venv-sdks/$* (once; a minute or two)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip $(PIP) -e '.[$*]'
+	@touch $@
+
+sdks: $(READY) $(SDKS)  ## every LLM SDK x fault against a server that breaks off anywhere; writes docs/sdk-conformance.md (5 minutes)
+	$(BIN)/python -m tests.sdks $(ARGS)
+
+clean:  ## remove the virtual environments (the cache of built binaries stays)
+	rm -rf .venv .venv-sdks

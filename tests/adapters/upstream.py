@@ -6,13 +6,19 @@ import threading
 from dataclasses import dataclass, field
 
 CUT = "cut"
-"""A step: break the connection (RST)."""
+"""A step: break the connection."""
 SSE = "text/event-stream"
+
+
+class Part(bytes):
+    """A step: half of a message that the framing announces whole."""
+
+    __slots__ = ()
 
 
 @dataclass
 class Answer:
-    """An answer, step by step: bytes to send, seconds to wait, or ``CUT``; ``length`` where it is not chunked."""
+    """An answer, step by step: bytes to send, a ``Part``, seconds to wait, or ``CUT``; ``length`` if not chunked."""
 
     steps: list = field(default_factory=list)
     media_type: str = SSE
@@ -26,6 +32,8 @@ class Answer:
         return f"HTTP/1.1 {self.status} As told\r\ncontent-type: {self.media_type}\r\n{framing}\r\n{self.headers}\r\n"
 
     def frame(self, body):
+        if isinstance(body, Part):
+            return b"%x\r\n%s" % (2 * len(body), body)
         return body if self.length is not None else b"%x\r\n%s\r\n" % (len(body), body)
 
 
@@ -78,8 +86,9 @@ class Upstream:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
         await reader.readexactly(int(fields.get("content-length", 0)))
-        self.requests.append(fields)
-        answers = self.answers[head.split(" ")[1].split("?")[0]]
+        path = head.split(" ")[1].split("?")[0]
+        self.requests.append({":path": path, **fields})
+        answers = self.answers[path]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         writer.write(answer.head().encode())
         for step in answer.steps:

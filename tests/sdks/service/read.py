@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_streaming._engine import engine
 
-PATIENCE = {"stall": 0.5}
+PATIENCE = {"stall": 1.0}
 """Seconds that a reader waits for more; 20 where nothing is said."""
 WAIT = 5
 """Seconds for which what was opened may stay open beyond its call."""

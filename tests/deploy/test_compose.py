@@ -1,12 +1,14 @@
 """docker-compose.yml, as far as it can be held without a container engine."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 from demo.faults import FAULTS, FIRST_TOKEN_TIMEOUT, ROUTES, STALL_THRESHOLD
+from stack import find_or_build
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -157,6 +159,14 @@ def test_prometheus_finds_its_files():
     mounted = {target for _, target, *_ in mounts(SERVICES["prometheus"])}
     assert {f"/etc/streams/collector/{name}" for name in ("prometheus.yml", targets)} <= mounted
     assert "/etc/streams/" + str(Path(pattern).parent).removeprefix("../") in mounted
+
+
+def test_prometheus_takes_its_files():
+    """The real promtool takes prometheus.yml as it is, with the rules and targets that it names."""
+    command = [find_or_build("promtool"), "check", "config", ROOT / "collector/prometheus.yml"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("rules found") == len(list((ROOT / "dashboards/out/rules").glob("*.yaml")))
 
 
 def test_demo_is_told_what_the_traffic_does():

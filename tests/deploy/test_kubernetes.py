@@ -45,7 +45,7 @@ CRD_COLLECTOR = {
         "env": ENV,
         "volumes": VOLUMES,
         "volumeMounts": MOUNTS,
-        "config": {key: dict for key in ("receivers", "processors", "connectors", "exporters", "extensions", "service")},
+        "config": dict.fromkeys(("receivers", "processors", "connectors", "exporters", "extensions", "service"), dict),
     },
 }
 CRD_INSTRUMENTATION = {
@@ -66,7 +66,9 @@ CHART = {
     "extraEnvs": ENV,
     "extraVolumes": VOLUMES,
     "extraVolumeMounts": MOUNTS,
-    "ports": {name: {"enabled": bool} for name in ("metrics", "jaeger-compact", "jaeger-thrift", "jaeger-grpc", "zipkin")},
+    "ports": {
+        name: {"enabled": bool} for name in ("metrics", "jaeger-compact", "jaeger-thrift", "jaeger-grpc", "zipkin")
+    },
     "resources": RESOURCES,
     "podSecurityContext": POD,
     "securityContext": CONFINED,
@@ -84,7 +86,9 @@ def faults(value, known, path=""):
             return [fault for n, one in enumerate(value) for fault in faults(one, item, f"{path}[{n}]")]
         case dict():
             strange = [f"{path}.{key}" for key in value.keys() - known.keys()]
-            return strange + [f for key in value.keys() & known.keys() for f in faults(value[key], known[key], f"{path}.{key}")]
+            return strange + [
+                f for key in value.keys() & known.keys() for f in faults(value[key], known[key], f"{path}.{key}")
+            ]
         case _:
             return [] if value == known else [path]
 
@@ -105,7 +109,7 @@ def test_keys_are_looked_at():
 
 def test_collector_is_up_to_date():
     """The operator's resource carries the configuration as it is today."""
-    command = [sys.executable, HERE / "generate.py", "--check"]
+    command = [sys.executable, HERE / "write_collector.py", "--check"]
     assert subprocess.run(command, check=False).returncode == 0
 
 
@@ -121,7 +125,7 @@ def test_collector_takes_it(tmp_path):
 def test_both_ways_are_alike():
     """Chart and operator run one image with one environment, the operator's put in where it reads it."""
     assert f"{VALUES['image']['repository']}:{VALUES['image']['tag']}" == COLLECTOR["spec"]["image"]
-    generated = (HERE / "generate.py").read_text()
+    generated = (HERE / "write_collector.py").read_text()
     for variable in VALUES["extraEnvs"]:
         assert f'"{variable["name"]}": "{variable["value"]}"' in generated
     assert VALUES["resources"] == COLLECTOR["spec"]["resources"]
@@ -171,4 +175,6 @@ def test_injected_where_the_operator_copies_from():
     """The image has the packages in the folder that the operator copies, and something to copy with."""
     text = (HERE / "Dockerfile").read_text()
     assert "--target /autoinstrumentation" in text
-    assert re.search(r"^FROM busybox:\S+\nCOPY --from=build /autoinstrumentation /autoinstrumentation$", text, re.MULTILINE)
+    assert re.search(
+        r"^FROM busybox:\S+\nCOPY --from=build /autoinstrumentation /autoinstrumentation$", text, re.MULTILINE
+    )

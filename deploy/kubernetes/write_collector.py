@@ -1,7 +1,8 @@
-"""Write ``collector.yaml``, which carries ``collector/config.yaml``: ``python deploy/kubernetes/generate.py [--check]``.
+"""Write ``collector.yaml``, which carries ``collector/config.yaml``.
 
-The operator wants the configuration inside its resource, and reads addresses from it to open ports: those are put in,
-everything else stays as it is, its environment variables too.
+``python deploy/kubernetes/write_collector.py [--check]``. The operator wants the configuration inside its
+resource, and reads addresses from it to open ports: those are put in, everything else stays as it is, its environment
+variables too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ YOURS = {
 """Where backends are: to be changed in the resource."""
 HEAD = """\
 # The collector for the OpenTelemetry operator; `env` says where your backends are.
-# Written by deploy/kubernetes/generate.py from collector/config.yaml, which has the comments: kubectl apply -f this.
+# Written by deploy/kubernetes/write_collector.py from collector/config.yaml, which has the comments.
 """
 
 

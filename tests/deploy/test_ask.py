@@ -1,0 +1,48 @@
+"""``python -m dashboards.ask`` and ``python -m stack.ready``, against a real Prometheus."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dashboards import ask
+from dashboards.render import panel_queries
+from stack import free_ports
+
+
+def board(folder, expr):
+    target = {"refId": "A", "expr": expr}
+    panel = {"type": "stat", "title": "Failed", "targets": [target]}
+    (folder / f"{ask.FIRST}.json").write_text(json.dumps({"panels": [panel]}))
+
+
+def test_every_query_is_taken(stack):
+    """Prometheus takes every query of every dashboard; where nothing has streamed, that is what is lacking."""
+    answers = ask.ask(stack.prometheus)
+    boards = [json.loads(file.read_text()) for file in sorted(ask.OUT.glob("*.json"))]
+    assert len(answers) == sum(len(panel_queries(one)) for one in boards)
+    assert not [one for one in answers if one.refusal]
+    assert ask.lacking(answers)
+
+
+@pytest.mark.parametrize(
+    ("expr", "lacking", "words"), [("vector(1)", 0, ""), ("absent(vector(1))", 1, ""), ("sum(", 1, "unclosed")]
+)
+def test_lacking(stack, tmp_path, expr, lacking, words):
+    """A panel that shows something is fine; one that is empty or refused is not."""
+    board(tmp_path, expr)
+    answers = ask.ask(stack.prometheus, tmp_path)
+    assert len(ask.lacking(answers)) == lacking
+    assert words in answers[0].refusal
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_ready(stack, up):
+    """Ready is what answers 200, in time."""
+    [port] = free_ports(1)
+    urls = [f"{stack.prometheus.url}/-/ready"] + [f"http://127.0.0.1:{port}"] * (not up)
+    command = [sys.executable, "-m", "stack.ready", "--timeout", "5" if up else "0.1", *urls]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == (not up)
+    assert (str(port) in answer.stderr) is not up

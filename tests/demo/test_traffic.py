@@ -1,5 +1,6 @@
 """``python -m demo.traffic``: endless, whatever becomes of the service."""
 
+import asyncio
 import http.server
 import random
 import sys
@@ -11,7 +12,7 @@ from stack import Process, free_ports
 
 
 def test_goes_on(tmp_path):
-    """It asks a service that is not there yet, and one that answers nothing, again and again."""
+    """It asks a service that answers nothing again and again."""
     asked = []
 
     class Service(http.server.BaseHTTPRequestHandler):
@@ -31,6 +32,12 @@ def test_goes_on(tmp_path):
         process.check()
     assert set(asked) <= {fault.route for fault in FAULTS}
     assert not (tmp_path / "log").read_text()
+
+
+def test_nobody_there():
+    """A service that is not there is no reason to stop."""
+    [port] = free_ports(1)
+    asyncio.run(traffic.visit("127.0.0.1", port, FAULTS[0]))
 
 
 def test_mixture():

@@ -11,10 +11,10 @@ from dashboards.render import panel_queries
 from stack import free_ports
 
 
-def board(folder, expr):
+def board(folder, name, expr):
     target = {"refId": "A", "expr": expr}
     panel = {"type": "stat", "title": "Failed", "targets": [target]}
-    (folder / f"{ask.FIRST}.json").write_text(json.dumps({"panels": [panel]}))
+    (folder / f"{name}.json").write_text(json.dumps({"panels": [panel]}))
 
 
 def test_every_query_is_taken(stack):
@@ -27,11 +27,17 @@ def test_every_query_is_taken(stack):
 
 
 @pytest.mark.parametrize(
-    ("expr", "lacking", "words"), [("vector(1)", 0, ""), ("absent(vector(1))", 1, ""), ("sum(", 1, "unclosed")]
+    ("name", "expr", "lacking", "words"),
+    [
+        (ask.FIRST, "vector(1)", 0, ""),
+        (ask.FIRST, "absent(vector(1))", 1, ""),
+        ("another", "absent(vector(1))", 0, ""),
+        ("another", "sum(", 1, "unclosed"),
+    ],
 )
-def test_lacking(stack, tmp_path, expr, lacking, words):
-    """A panel that shows something is fine; one that is empty or refused is not."""
-    board(tmp_path, expr)
+def test_lacking(stack, tmp_path, name, expr, lacking, words):
+    """A panel that shows something is fine; a refused one is not, nor is an empty one where all have to show something."""
+    board(tmp_path, name, expr)
     answers = ask.ask(stack.prometheus, tmp_path)
     assert len(ask.lacking(answers)) == lacking
     assert words in answers[0].refusal

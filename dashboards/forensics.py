@@ -53,7 +53,7 @@ MASKED = About(
     formula="streams whose upstream broke while they themselves looked complete (or were cut by a pass-through that "
     "invented the end) / all streams.",
     good="0.",
-    action="a gateway or an exception handler closes politely what it should have passed on: see **Masked** below.",
+    action="a gateway or an exception handler closes politely what it should have passed on: see **Newest masked** below.",
 )
 TRUNCATED = About(
     301,

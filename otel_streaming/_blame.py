@@ -36,6 +36,9 @@ def blamed(own: StreamSummary, feeds: Sequence[Feed], *, declared: bool = False)
         feeds: The client streams of its exchange, in the order they began.
         declared: Whether the application itself said how its stream ended: it knows of its upstream.
     """
+    feeds = [
+        feed for feed in feeds if feed.summary is None or feed.summary.started_at <= own.ended_at
+    ]  # others fed none
     bad = _unanswered(feeds)
     if bad is None or own.outcome in {Outcome.CANCELLED, Outcome.UNKNOWN}:
         return own

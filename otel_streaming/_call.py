@@ -9,6 +9,7 @@ import contextlib
 import sys
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
+from math import nextafter
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._causes import Cause, cause_of_reading
@@ -40,6 +41,7 @@ from otel_streaming.semconv import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextvars import Context
 
     from otel_streaming._blame import Feed
     from otel_streaming._engine import Engine
@@ -77,13 +79,18 @@ def _bytes(text: Any) -> bytes:
 class Reading(Exchange):
     """A stream as its reader has it. ``wants`` and ``got`` run for every message."""
 
-    _holds: Stream | None = None  # whose progress the reader is busy with
+    _holds: Stream | None = None  # what the reader has, and asks for no more of yet
 
     def wants(self) -> None:
         """The reader asks for more."""
         if self._holds is not None:
             self._holds.idle_since = self.clock()
             self._holds = None
+
+    def _handed(self, stream: Stream) -> None:
+        """The reader has got what a stream begins with; when it asks for its first message is up to it."""
+        stream.idle_since = nextafter(stream.progress_at, 0)  # before it: not waiting
+        self._holds = stream
 
     def got(self, body: Any) -> None:
         """The reader gets some."""
@@ -129,6 +136,7 @@ class Reading(Exchange):
     @harmless
     def dropped(self) -> None:
         """What the reader reads from is collected: it wants no more, unless it is the interpreter that exits."""
+        self.collected = True
         self._stop(_AT_EXIT if sys.is_finalizing() else _STOPPED)
 
     def _stop(self, cause: Cause) -> None:
@@ -149,6 +157,7 @@ class Reading(Exchange):
 class Call(Reading):
     """One request to another service, and the reading of its answer."""
 
+    paced = True  # whether its messages are had when they come, and no later
     _asks: Protocol | None = None  # what the request itself asks for, whatever its headers accept
     _cache = Cache.NONE
     _events = 0  # beyond one a message
@@ -163,7 +172,7 @@ class Call(Reading):
         self._method, self._host, self._path = method, host, path
         self._headers = headers
         self.target = f"{host}{path}"  # a route, to settings and to what is learnt; never told
-        self._context = copy_context()
+        self._context: Context | None = copy_context()
         self._fed = watched.get(None)
         self.clock = clock = engine.registry.clock
         self._started_at = clock()
@@ -188,6 +197,8 @@ class Call(Reading):
         self._left = None if encoded else length
         self._cache = cache_of(headers)
         self._open(protocol, kind, status, encoded=encoded, dialect=announced(headers))
+        if self.stream is not None:
+            self._handed(self.stream)
         return True
 
     def _open(self, protocol: Protocol, kind: Kind, status: int, **more: Any) -> None:
@@ -258,14 +269,15 @@ class Call(Reading):
     def _set_out(self, *, feeds: bool = True) -> None:
         """What is told of it belongs to the span that went with the request, else to the one current then."""
         telemetry = self._engine.telemetry
-        if not telemetry.sent(self._headers).is_valid:
+        if self._context is not None and not telemetry.sent(self._headers).is_valid:
             self.parent = telemetry.current(self._context)
+        self._context = None  # an application's own variables may lead to what it reads from: it is to be collected
         if feeds and self._fed is not None and self._feed is None:
             self._feed = self._fed.fed(self.target)
 
     def _verdict(self, stream: Stream) -> StreamSummary:
         summary = super()._verdict(stream)
-        held_back = self._events > 0 and buffered(summary, summary.chunks + self._events, stream.progress_at)
+        held_back = self.paced and self._events > 0 and buffered(summary, stream, summary.chunks + self._events)
         return replace(summary, server_address=self._host, cache=self._cache, buffered=held_back)
 
     def _close_books(self, stream: Stream, summary: StreamSummary, *, attempt: bool) -> None:

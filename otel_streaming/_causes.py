@@ -103,7 +103,7 @@ def cause_of_reading(exception: BaseException) -> Cause:
         cause = _OF_A_READER.get(name) or _BY_NAME.get(name)
         if cause is not None:
             return cause
-    return _UPSTREAM
+    return _UPSTREAM if isinstance(exception, Exception) else _STOPPED  # a greenlet that is killed, say
 
 
 _BY_CLOSE_CODE = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
+from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(SCOPE)
 
+_UNTOLD = 10_000
+"""Ends kept for the watchdog to tell of, within a second."""
+
 
 class Engine:
     """Settings, registry and telemetry of one process."""
@@ -38,6 +43,9 @@ class Engine:
         self.telemetry = Telemetry(settings, self.registry, instruments=listener is None, caught=_caught)
         self.callbacks = Callbacks()
         self.listener = listener
+        # The garbage collector runs within the SDK's locks as well, which are not reentrant: what it ends is told from
+        # a stack of our own. To append takes no lock.
+        self.untold: deque[Callable[[], None]] = deque(maxlen=_UNTOLD)
         self.left_behind: list[dict[str, Any]] = []
         with contextlib.suppress(Exception):  # of a host's own provider
             self.telemetry.catch()
@@ -58,7 +66,16 @@ class Engine:
         """A server is at its end: end what it left open, hand all over; returns the event that tells it is done."""
         for watch in self.registry.watches():
             watch.left_behind()
+        self.tell()
         return self.telemetry.flush()
+
+    def tell(self) -> None:
+        """Tell of what the garbage collector has ended."""
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                tell = self.untold.popleft()
+                with contextlib.suppress(Exception):  # of a host's exporter
+                    tell()
 
     def finish(self) -> Callable[[], bool]:
         """Close; returns what tells that all has been handed over, and no callback is at work any more."""
@@ -103,9 +120,18 @@ def use(new: Engine | None) -> Engine | None:
     return before
 
 
+def _at_exit() -> None:
+    if _Current.engine is not None:
+        _Current.engine.tell()
+
+
+atexit.register(_at_exit)
+
+
 def _look() -> None:
     current = _Current.engine
     if current is not None:
+        current.tell()
         record(current.registry, current.telemetry, recovered.tell)
         look(current.registry, current.telemetry)
 
@@ -119,6 +145,7 @@ def _after_fork() -> None:
     recovered.reset()
     if _Current.engine is not None:
         _Current.engine.callbacks.reset()
+        _Current.engine.untold.clear()
         registry = _Current.engine.registry
         if registry.recorder is not None:
             registry.recorder.reset()

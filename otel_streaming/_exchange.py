@@ -78,6 +78,7 @@ class Exchange:
     # Defaults live in the class: most exchanges are no streams, and set few of them.
     stream: Stream | None = None
     counted = False
+    collected = False  # whether it may be the garbage collector that ends it
     peer: Peer = UNKNOWN_PEER
     parent: Span | None = None
     callbacks: list[Callback] = []  # noqa: RUF012 - one of its own with the application's notes
@@ -157,7 +158,11 @@ class Exchange:
 
     @harmless
     def _report(self, summary: StreamSummary) -> None:
-        self._engine.telemetry.ended(summary, self.parent, self._headers)
+        tell = functools.partial(self._engine.telemetry.ended, summary, self.parent, self._headers)
+        if self.collected or sys.exc_info()[0] is GeneratorExit:
+            self._engine.untold.append(tell)
+        else:
+            tell()
         if self._engine.listener is not None:
             self._engine.listener(summary)
         callbacks, self.callbacks = self.callbacks, []

@@ -15,6 +15,7 @@ from otel_streaming.semconv import (
     Origin,
     Outcome,
     Phase,
+    Protocol,
     Reason,
     Result,
     Retry,
@@ -240,18 +241,19 @@ _WAITED = 1.0
 _APART = 0.001
 
 
-def buffered(summary: StreamSummary, events: int, until: float) -> bool:
+def buffered(summary: StreamSummary, stream: Stream, events: int) -> bool:
     """Tell whether events that were made one by one must have been held back on the way.
 
     At least 50, after a wait of a second or more, and then less than a millisecond apart: no model writes so fast. A
-    cache that plays a stream back does, without the wait. What is held back in portions is not recognised.
+    cache that plays a stream back does, without the wait; so do the rows of a query, after one. What is held back in
+    portions is not recognised.
 
     Args:
         summary: What came.
+        stream: The stream.
         events: How many events were in it.
-        until: When the last one came, s.
     """
-    first = summary.first_chunk_at
-    if first is None or events < _MANY or first - summary.started_at < _WAITED:
+    first, rows = summary.first_chunk_at, summary.shape.protocol == Protocol.NDJSON and summary.dialect is Dialect.NONE
+    if first is None or rows or events < _MANY or first - summary.started_at - stream.backpressure < _WAITED:
         return False
-    return until - first < events * _APART
+    return stream.progress_at - first < events * _APART

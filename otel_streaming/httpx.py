@@ -57,6 +57,24 @@ class _Transport:
         return response
 
 
+class _Body(WatchedIterator[bytes]):
+    """A response's byte stream.
+
+    Its iterator is another object, and has the library's own: who drops the one has dropped the other, and with it the
+    connection, though the response be kept.
+    """
+
+    def __iter__(self) -> Any:
+        return WatchedIterator(self._source, self._watch)
+
+
+class _AsyncBody(WatchedAsyncIterator[bytes]):
+    """The same, read asynchronously."""
+
+    def __aiter__(self) -> Any:
+        return WatchedAsyncIterator(self._source, self._watch)
+
+
 def _begin(request: Any) -> Call | None:
     try:
         url = request.url
@@ -75,8 +93,13 @@ def _put_between(watch: Call | None, response: Any, stream: type) -> None:
         if not response.is_closed:
             response.stream = stream(response.stream, watch)
             return
-        for body in response.stream if hasattr(response.stream, "__iter__") else ():
-            watch.got(body)  # the transport has made, or read, all of it itself
+        body = vars(response).get("_content")  # the transport has made, or read, all of it itself
+        if body is None:
+            watch.closed()
+            return
+        watch.paced = False
+        watch.wants()
+        watch.got(body)
         watch.finished()
     except Exception:  # noqa: BLE001 - a response we cannot read is the client's to judge
         watch.give_up()
@@ -85,8 +108,8 @@ def _put_between(watch: Call | None, response: Any, stream: type) -> None:
 def hook(module: ModuleType, patches: Patches) -> None:
     """Watch the requests of both clients."""
     streams = (
-        type("WatchedByteStream", (WatchedIterator, module.SyncByteStream), {}),
-        type("WatchedAsyncByteStream", (WatchedAsyncIterator, module.AsyncByteStream), {}),
+        type("WatchedByteStream", (_Body, module.SyncByteStream), {}),
+        type("WatchedAsyncByteStream", (_AsyncBody, module.AsyncByteStream), {}),
     )
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:

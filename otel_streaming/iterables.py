@@ -81,6 +81,7 @@ class _Observation(Reading):
         stream.headers(now, None)
         stream.marker = None if self._terminal is None else Terminal.MISSING
         self.stream = stream
+        self._handed(stream)
         self._count(stream)
 
     @harmless

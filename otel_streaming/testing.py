@@ -36,3 +36,4 @@ def capture(settings: Settings | None = None) -> Iterator[Captured]:
         yield captured
     finally:
         use(before)
+        captured.engine.tell()

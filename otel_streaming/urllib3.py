@@ -61,10 +61,11 @@ class _Held:
         """Tell that nobody reads on, unless it is a reading that releases or closes."""
         if self._reading:
             return
+        self.watch.collected = True  # perhaps: the finaliser closes
         if _is_over(response):
             self.watch.finished()
         else:
-            self.watch.dropped()  # by the finaliser too, which closes
+            self.watch.dropped()
 
 
 def _is_over(response: Any) -> bool:
@@ -123,13 +124,15 @@ def _begins(original: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
-def _reads(original: Callable[..., Any]) -> Callable[..., Any]:
+def _reads(original: Callable[..., Any], *, waits: bool) -> Callable[..., Any]:
     @functools.wraps(original)
     def read(response: Any, *args: Any, **kwargs: Any) -> Any:
         held = response.__dict__.get(_KEY)
         if held is None:
             return original(response, *args, **kwargs)
         body = held.read(original, response, *args, **kwargs)
+        if waits:
+            held.watch.paced = False
         if _is_over(response):
             held.watch.finished()
         return body
@@ -183,8 +186,9 @@ def _leaves(original: Callable[..., Any]) -> Callable[..., Any]:
     return leave
 
 
-_HOW = {
-    **dict.fromkeys(("read", "read1"), _reads),
+_HOW: dict[str, Callable[[Any], Any]] = {
+    "read": functools.partial(_reads, waits=True),  # until it has as much as was asked for
+    "read1": functools.partial(_reads, waits=False),
     "read_chunked": _reads_each,
     **dict.fromkeys(("close", "drain_conn", "release_conn"), _leaves),
     "shutdown": _shuts,

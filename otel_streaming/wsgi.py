@@ -331,6 +331,7 @@ class _Body:
         """End what no server has closed: nobody knows why."""
         layer = getattr(self, "_layer", None)
         if layer is not None and not layer.ended:
+            layer.watch.collected = True
             layer.end(GeneratorExit() if layer.watch.unfinished else None)
 
 

@@ -4,8 +4,15 @@ import asyncio
 import contextlib
 import gc
 import json
+import weakref
+from contextvars import ContextVar, copy_context
+from functools import partial
 
+import httpx
+import httpx2
 import pytest
+import requests
+import urllib3
 from readers import ASYNC, READERS
 from upstream import CUT, Upstream
 
@@ -260,6 +267,56 @@ def test_a_slow_reader_is_no_stall(read, upstream):
     assert (by_reader.stall_count, by_server.stall_count) == (0, 1)
     assert by_reader.backpressure >= 0.6
     assert by_server.gap_max >= 0.5
+
+
+def test_a_reader_that_begins_late_is_no_stall(read, upstream):
+    """Before it asks for its first message nothing is late, whatever has come meanwhile, and nothing was held back."""
+    settings, _ = read_settings({"OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "0.5"})
+
+    async def late(url):
+        async with read(url) as messages:
+            await asyncio.sleep(1.2)
+            async for _ in messages:
+                pass
+
+    with testing.capture(settings) as captured:
+        asyncio.run(late(upstream.answer(b"".join(TOKENS * 20 + WHOLE))))
+    summary = only(captured)
+    assert (summary.stall_count, summary.buffered) == (0, False)
+    assert summary.backpressure >= 1.0
+
+
+def _kept_open(module):
+    client = module.Client()
+    return lambda url: client.send(client.build_request("GET", url), stream=True)
+
+
+OPENERS = {
+    "httpx": _kept_open(httpx),
+    "httpx2": _kept_open(httpx2),
+    "urllib3": partial(urllib3.PoolManager().request, "GET", preload_content=False),
+    "requests": partial(requests.get, stream=True),
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_what_variables_lead_to_is_collected(opener, upstream, captured):
+    """A response that nobody has any more is collected, though the variables of the request's context led to it."""
+    url, known = upstream.answer(*TOKENS, 30), ContextVar("known")
+
+    class Box:
+        pass
+
+    def dropped():
+        box = Box()
+        known.set(box)
+        box.response = OPENERS[opener](url)
+        return weakref.ref(box)
+
+    box = copy_context().run(dropped)
+    gc.collect()
+    assert box() is None
+    assert only(captured).reason == "consumer_stopped"
 
 
 def test_what_caches_say(read, upstream, captured):

@@ -11,6 +11,7 @@ import pytest
 from readers import READERS
 from serving import serving
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from test_clients import DONE, STOP, TOKENS, WHOLE
@@ -115,11 +116,11 @@ CARRIED = {
 }
 
 
-def answers(produce, media_type="text/event-stream"):
+def answers(produce, media_type="text/event-stream", background=None):
     """What a client gets of an application that streams what ``produce`` makes; returns the summaries by role."""
 
     async def endpoint(request):
-        return StreamingResponse(produce(), media_type=media_type)
+        return StreamingResponse(produce(), media_type=media_type, background=background)
 
     with serving(Starlette(routes=[Route("/chat", endpoint)])) as (port, captured):
         asyncio.run(drained_unwatched(port))
@@ -321,3 +322,16 @@ def test_an_empty_upstream_under_an_invented_end_is_told(upstream):
 
     server, _ = answers(produce)
     assert told(server) == ONLY_TOLD
+
+
+def test_what_a_background_task_calls_is_no_upstream(upstream):
+    """What is read after the answer has gone has not fed it."""
+    url = upstream.answer(*TOKENS, 0.05, CUT)
+
+    async def produce():
+        for message in WHOLE:
+            yield message
+
+    server, clients = answers(produce, background=BackgroundTask(drained, url))
+    assert told(server) == UNTOUCHED
+    assert [client.reason.value for client in clients] == ["connection_lost"]

@@ -8,6 +8,7 @@ import pickle
 import threading
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from driver import ANSWER, DONE, Connection, answer, body, chat, http_scope, script, start
@@ -558,7 +559,7 @@ def test_no_thread_to_be_had(monkeypatch):
 
     with capture(read_settings({})[0]) as captured:
         run(script(*answer(*ANSWER)))
-        monkeypatch.setattr(captured.engine.telemetry, "_registered", True)
+        monkeypatch.setattr(captured.engine.telemetry, "_instruments", SimpleNamespace(registered=True))
         monkeypatch.setattr(threading.Thread, "start", start)
         assert captured.engine.close().is_set()
 

@@ -259,3 +259,75 @@ def test_what_nobody_closed_is_told_when_it_is_collected(module, upstream):
         gc.collect()
         assert [(s.reason.value, s.origin.value) for s in captured] == [("consumer_stopped", "client")]
         client.close()
+
+
+@contextlib.asynccontextmanager
+async def _reading(module, flavour):
+    """A client whose transport reads its answers itself."""
+
+    class Reads(module.HTTPTransport):
+        def handle_request(self, request):
+            response = super().handle_request(request)
+            response.read()
+            return response
+
+    class ReadsLater(module.AsyncHTTPTransport):
+        async def handle_async_request(self, request):
+            response = await super().handle_async_request(request)
+            await response.aread()
+            return response
+
+    if flavour == "sync":
+        with module.Client(transport=Reads(), timeout=2) as client:
+            yield client
+    else:
+        async with module.AsyncClient(transport=ReadsLater(), timeout=2) as client:
+            yield client
+
+
+@BOTH
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+def test_a_transport_that_reads_its_answers_itself(module, flavour, upstream):
+    """What is read already is not read once more, from a connection that others use by now; it is complete."""
+
+    async def get(url):
+        async with _reading(module, flavour) as client:
+            response = client.get(url)
+            return (response if flavour == "sync" else await response).content
+
+    plain = upstream.answer(b"{}", path="/plain", media_type="application/json", length=2)
+    with testing.capture() as captured, hooked():
+        for url in (plain, upstream.answer(*WHOLE), upstream.answer(*TOKENS, path="/cut")):
+            assert asyncio.run(get(url))
+    assert [(s.reason.value, s.size) for s in captured] == [
+        ("completed", len(b"".join(WHOLE))),
+        ("missing_terminal", len(b"".join(TOKENS))),
+    ]
+
+
+@BOTH
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+def test_who_drops_the_iterator_has_let_the_connection_go(module, flavour, upstream):
+    """A response that is kept, not closed and read no further holds no connection, as without the plugin."""
+    url = upstream.answer(*TOKENS, 0.1, *TOKENS * 9)
+    options = {"limits": module.Limits(max_connections=1), "timeout": 2}
+
+    async def twice():
+        async with module.AsyncClient(**options) as client:
+            response = await client.send(client.build_request("GET", url), stream=True)
+            async for _ in response.aiter_raw():
+                break
+            assert (await client.get(url)).status_code == 200
+            await response.aclose()
+
+    def in_turn():
+        with module.Client(**options) as client:
+            response = client.send(client.build_request("GET", url), stream=True)
+            for _ in response.iter_raw():
+                break
+            assert client.get(url).status_code == 200
+            response.close()
+
+    with testing.capture() as captured, hooked():
+        in_turn() if flavour == "sync" else asyncio.run(twice())
+    assert [s.reason.value for s in captured] == ["consumer_stopped", "missing_terminal"]

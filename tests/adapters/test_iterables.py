@@ -393,3 +393,15 @@ def test_a_stream_of_an_sdk(end, asynchronous, captured):
         asyncio.run(later(upstream.url)) if asynchronous else now(upstream.url)
     assert verdict(captured) == expected
     assert captured[0].chunks == len([step for step in steps if step in {*TOKENS, STOP}])
+
+
+def test_a_reader_that_begins_late_is_no_stall():
+    """Before it asks for its first item nothing is late."""
+    settings, _ = read_settings({"OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "0.1"})
+    with capture(settings) as captured:
+        observed = observe(produce(*ITEMS))
+        time.sleep(0.3)
+        assert take(observed) == ITEMS
+    [summary] = captured
+    assert summary.stall_count == 0
+    assert summary.backpressure >= 0.2

@@ -475,3 +475,14 @@ def test_another_version_is_left_alone(upstream, monkeypatch, caplog):
         assert outcome(upstream.answer(*WHOLE), "read") == ALL
     assert captured == []
     assert [record.name for record in caplog.records] == ["otel_streaming"]
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_who_waits_for_it_all_has_not_been_kept_waiting(preload, upstream, captured):
+    """Paced events that the reader has asked for all at once were held back by nobody."""
+    url = upstream.answer(*[step for token in TOKENS * 15 + WHOLE for step in (token, 0.02)])
+    with urllib3.PoolManager() as pool:
+        response = pool.request("GET", url, preload_content=preload)
+        assert response.data.endswith(ALL)
+    [summary] = captured
+    assert (summary.reason, summary.buffered) == ("completed", False)

@@ -76,6 +76,14 @@ def test_what_no_upstream_causes_stays_the_servers():
     assert (own.origin, own.reason, own.upstream_reason) == ("server", "server_cancelled", "missing_terminal")
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_what_began_after_the_end_fed_nothing(done):
+    """What a background task calls when all has been said explains nothing, and makes up for nothing."""
+    own = served(done=done)
+    assert blamed(own, [fed(begun=6.1, chunks=(6.2,), ended=6.3, cause=LOST)]) is own
+    assert blamed(own, [TRUNCATED, fed(begun=6.1, chunks=(6.2,), ended=6.3)]).upstream_reason == "missing_terminal"
+
+
 def test_a_reader_that_left_is_nobodys_blame():
     """A cancelled stream stays what it was."""
     own = served(cause=STOPPED)

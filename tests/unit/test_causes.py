@@ -210,9 +210,10 @@ def test_close_codes(reason):
         (aiohttp.http_exceptions.ContentEncodingError(""), ("protocol_error", "upstream")),
         (urllib3.exceptions.DecodeError(""), ("protocol_error", "upstream")),
         (ValueError(), ("producer_error", "upstream")),
+        (type("GreenletExit", (BaseException,), {})(), ("consumer_stopped", "client")),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_an_exception_says_to_a_reader(exception, cause):
-    """Who reads has stopped where who produces was cancelled; all else is the upstream's."""
+    """Who reads has stopped where who produces was cancelled, and by what is no error; all else is the upstream's."""
     assert cause_of_reading(exception) == cause

@@ -1,7 +1,7 @@
 """The state machine of one stream: scripts of what happens, and the verdicts they lead to."""
 
 import itertools
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given, settings
@@ -707,19 +707,32 @@ def test_a_client_that_gives_up_before_the_headers_is_no_5xx():
 
 
 @pytest.mark.parametrize(
-    ("first", "events", "until", "held_back"),
+    ("first", "events", "until", "asked", "held_back"),
     [
-        (1.0, 50, 1.049, True),
-        (0.9, 50, 0.91, False),
-        (1.0, 49, 1.01, False),
-        (1.0, 50, 1.06, False),
-        (None, 50, 1.01, False),
+        (1.0, 50, 1.049, 0.1, True),
+        (0.9, 50, 0.91, 0.1, False),
+        (1.0, 49, 1.01, 0.1, False),
+        (1.0, 50, 1.06, 0.1, False),
+        (1.0, 50, 1.01, 0.3, False),
+        (None, 50, 1.01, 0.1, False),
     ],
 )
-def test_what_was_held_back_on_the_way(first, events, until, held_back):
-    """Fifty events, less than a millisecond apart, after a second without any."""
-    stream = Stream(CALLED, "POST", 0.0)
+def test_what_was_held_back_on_the_way(first, events, until, asked, held_back):
+    """Fifty events, less than a millisecond apart, after a second without any in which the reader was waiting."""
+    assert _buffered(CALLED, first, events, until, asked) is held_back
+
+
+def test_rows_are_not_held_back():
+    """What a query gives is written as fast as that: lines of no dialect prove nothing."""
+    assert not _buffered(replace(CALLED, protocol=Protocol.NDJSON), 1.0, 50, 1.01, 0.1)
+
+
+def _buffered(shape, first, events, until, asked):
+    stream = Stream(shape, "POST", 0.0)
     stream.headers(0.1, 200)
+    stream.idle_since = asked
     if first is not None:
         stream.chunk(first, b"data: x\n\n")
-    assert buffered(summarise(stream, until), events, until) is held_back
+        stream.idle_since = first
+        stream.chunk(until, b"data: x\n\n")
+    return buffered(summarise(stream, until), stream, events)

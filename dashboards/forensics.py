@@ -53,7 +53,7 @@ MASKED = About(
     formula="streams whose upstream broke while they themselves looked complete (or were cut by a pass-through that "
     "invented the end) / all streams.",
     good="0.",
-    action="a gateway or an exception handler closes politely what it should have passed on: see **Masked** below.",
+    action="a gateway or an exception handler closes politely what it should have passed on: see **Newest masked**.",
 )
 TRUNCATED = About(
     301,
@@ -161,7 +161,12 @@ FINISH = Shown(semconv.FINISH_REASON, "Finish reason")
 CLOSE_CODE = Shown(semconv.WEBSOCKET_CLOSE_CODE, "Close code")
 UPSTREAM = Shown(semconv.UPSTREAM_REASON, "Its upstream", words.REASONS)
 
-THIS_CAUSE = parts.to(UID, "The newest of these", reason=f"${{__field.labels.{q.REASON}}}")
+THIS_CAUSE = parts.to(
+    UID,
+    "The newest of these",
+    (*parts.EVERYWHERE, *traces.SOURCES),
+    reason=f"${{__field.labels.{q.REASON}}}",
+)
 
 
 def _causes() -> list[p.AnyPanel]:

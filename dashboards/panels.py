@@ -154,7 +154,7 @@ def graph(
     panel = frame(timeseries.Panel(), about, width).unit(unit).axis_soft_min(0).no_value(words.NOTHING_TO_SHOW)
     panel = panel.line_width(1).fill_opacity(fill).show_points(c.VisibilityMode.NEVER)
     panel = panel.tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING))
-    panel = panel.legend(_legend(c.LegendDisplayMode.LIST, c.LegendPlacement.BOTTOM))
+    panel = panel.legend(legend())
     if limits:
         style = common.GraphThresholdsStyleConfig().mode(c.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds(_steps(limits, "transparent")).thresholds_style(style)
@@ -165,7 +165,12 @@ def graph(
     return panel
 
 
-def _legend(mode: c.LegendDisplayMode, placement: c.LegendPlacement, *calcs: str) -> common.VizLegendOptions:
+def legend(
+    mode: c.LegendDisplayMode = c.LegendDisplayMode.LIST,
+    placement: c.LegendPlacement = c.LegendPlacement.BOTTOM,
+    *calcs: str,
+) -> common.VizLegendOptions:
+    """What the lines are called: in one line below, unless a table beside them."""
     return common.VizLegendOptions().show_legend(True).display_mode(mode).placement(placement).calcs(list(calcs))
 
 
@@ -185,7 +190,7 @@ def stack(
     panel = graph(about, series, width, unit=unit, fill=70).line_width(0)
     panel = panel.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
     if width >= WIDE:
-        panel = panel.legend(_legend(c.LegendDisplayMode.TABLE, c.LegendPlacement.RIGHT, "mean", "max"))
+        panel = panel.legend(legend(c.LegendDisplayMode.TABLE, c.LegendPlacement.RIGHT, "mean", "max"))
     return _named(panel, codes, link)
 
 

@@ -121,10 +121,18 @@ NO_FAILURES = {queries.NOTHING_TO_DIVIDE: words.NO_FAILURES}
 """What a tile says where its number only stands for something."""
 
 
-def to(uid: str, title: str, **chosen: str) -> Link:
-    """Link to another dashboard, with the time range and every variable; what is chosen is added to them."""
-    more = "".join(f"&var-{name}={value}" for name, value in chosen.items())
-    return Link(title, f"/d/{uid}?${{__url_time_range}}&${{__all_variables}}{more}")
+EVERYWHERE = ("datasource", *queries.VARIABLES)
+"""The variables of every dashboard."""
+
+
+def to(uid: str, title: str, keep: tuple[str, ...] = EVERYWHERE, **chosen: str) -> Link:
+    """Link to a dashboard with the time range and the variables to keep; others are chosen.
+
+    Grafana has a word for all variables at once, but one that is given twice has two values.
+    """
+    kept = [f"${{{name}:queryparam}}" for name in keep]
+    given = [f"var-{name}={value}" for name, value in chosen.items()]
+    return Link(title, f"/d/{uid}?{'&'.join(['${__url_time_range}', *kept, *given])}")
 
 
 def ways_on(*uids: str) -> str:
@@ -134,5 +142,5 @@ def ways_on(*uids: str) -> str:
 
 def to_line(uid: str, title: str, **fields: str) -> Link:
     """Link to a dashboard for what a table's line is about: each variable is the value of this column."""
-    chosen = "".join(f"&var-{name}=${{__data.fields.{field}}}" for name, field in fields.items())
-    return Link(title, f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}{chosen}")
+    chosen = {name: f"${{__data.fields.{field}}}" for name, field in fields.items()}
+    return to(uid, title, tuple(name for name in EVERYWHERE if name not in fields), **chosen)

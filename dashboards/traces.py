@@ -26,9 +26,12 @@ LOKI = c.DataSourceRef(type_val="loki", uid="$loki")
 TRACE = "traceId"
 """The variable that says which trace is shown."""
 _HOW_MANY = 20
-_OPEN = parts.Link(
+SOURCES = ("tempo", "loki")
+_OPEN = parts.to(
+    parts.FORENSICS,
     "Show its trace below",
-    f"/d/{parts.FORENSICS}?${{__url_time_range}}&${{__all_variables}}&var-{TRACE}=${{__data.fields.traceIdHidden}}",
+    (*parts.EVERYWHERE, *SOURCES, "reason"),
+    **{TRACE: "${__data.fields.traceIdHidden}"},
 )
 
 
@@ -68,7 +71,7 @@ def newest(about: parts.About, query: str, shown: Sequence[Shown], width: int) -
 def spans_graph(about: parts.About, query: str, width: int) -> timeseries.Panel:
     """Spans per second, by what only traces know: to compare, not to count."""
     panel = p.frame(timeseries.Panel(), about, width, TEMPO).unit(parts.PER_SECOND).min(0).no_value(words.NO_TRACES)
-    panel = panel.line_width(1).fill_opacity(20).show_points(c.VisibilityMode.AUTO)
+    panel = panel.line_width(1).fill_opacity(20).show_points(c.VisibilityMode.AUTO).legend(p.legend())
     return panel.with_target(_query(query).metrics_query_type(MetricsQueryType.RANGE))
 
 

@@ -34,11 +34,12 @@ class Client:
     """One request for a stream, and what was seen of the answer so far.
 
     Attributes:
-        port: Of the service on this machine.
+        port: Of the service.
         path: What to ask for.
         model: Tells the upstream how to behave.
         leave: When to leave before the end.
         reset: Leave with RST, like a killed app, rather than with FIN, like a closed tab.
+        host: Where the service is.
         status: HTTP status; 0 until the headers have arrived.
         body: The body so far, freed from its framing.
         whole: HTTP's framing is complete (last chunk seen, or all of content-length).
@@ -51,6 +52,7 @@ class Client:
     model: str
     leave: Leave = STAY
     reset: bool = False
+    host: str = "127.0.0.1"
     status: int = 0
     body: bytearray = field(default_factory=bytearray)
     whole: bool = False
@@ -64,7 +66,7 @@ class Client:
 
     async def run(self) -> Client:
         """Ask, and read until the response ends, the connection breaks, or it is time to leave."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
             writer.write(self._request())
             await self._read(reader)
@@ -80,7 +82,7 @@ class Client:
     def _request(self) -> bytes:
         body = json.dumps({"model": self.model, "stream": True, "messages": [{"role": "user", "content": "Hi!"}]})
         return (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: text/event-stream\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: text/event-stream\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
         ).encode()
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible model server that misbehaves on request: ``python -m demo.upstream PORT``.
+"""An OpenAI-compatible model server that misbehaves on request: ``python -m demo.upstream PORT [ADDRESS]``.
 
 The ``model`` of a request names the behaviour. HTTP/1.1 is written by hand, so that a response can
 break off in the middle of a chunk, which no server framework would do on purpose.
@@ -147,11 +147,11 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         await writer.wait_closed()
 
 
-async def main(port: int) -> None:
+async def main(port: int, address: str = "127.0.0.1") -> None:
     """Serve until the process is told to end."""
-    async with await asyncio.start_server(serve_one, "127.0.0.1", port, backlog=1024) as server:
+    async with await asyncio.start_server(serve_one, address, port, backlog=1024) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -134,8 +134,10 @@ class Stack:
         """Write the project's own file with our ports, absolute paths, and everything done every second."""
         config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(CONFIGURATION / pattern) for pattern in config["rule_files"]]
         target = urllib.parse.urlsplit(self.collector_metrics).netloc
         for job in config["scrape_configs"]:
+            del job["file_sd_configs"]
             job["static_configs"] = [{"targets": [target]}]
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
 

@@ -216,6 +216,16 @@ def test_a_limit_has_its_bar(ask):
     assert found == pytest.approx({**dict.fromkeys(refs, 0), "C": cut}, rel=0.05)
 
 
+def test_cells_of_a_map_are_counts(ask):
+    """The cells of a column add up to the streams of that time: here all that were interrupted in four minutes."""
+    lines = [line for line in incident.LINES.values() if line.role is Role.SERVER]
+    left = sum(number for line in lines for fate, number in line.normal.items() if fate == "left")
+    for uid in ("stream-overview", "stream-flow"):
+        cells = ask(uid, "Age of streams when they are interrupted", "A", QUIET)
+        (everything,) = (cell.value for cell in cells if cell.labels["le"] == "+Inf")
+        assert everything == pytest.approx(4 * left, rel=0.05)
+
+
 @pytest.mark.parametrize("phase", PHASES.values(), ids=PHASES)
 def test_wasted_tokens_are_those_of_broken_streams(ask, phase):
     """The bill is what the streams had cost that nobody got whole."""

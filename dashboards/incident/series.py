@@ -142,13 +142,15 @@ def _tell(samples: Samples, line: Line, fate: Fate, ages: Sequence[float]) -> No
     told = _verdict(fate)
     lived = Counter(ages)
     samples.count(sc.ENDED.prometheus, _labels(sc.ENDED, line, **told), len(ages))
+    if fate.outcome != sc.Outcome.COMPLETED and fate.phase != sc.Phase.BEFORE_HEADERS:
+        samples.observe(sc.INTERRUPTED_DURATION, _labels(sc.INTERRUPTED_DURATION, line, **told), lived)
+    if line.role is sc.Role.PROXY:  # whose log tells no more
+        return
     samples.observe(sc.DURATION, _labels(sc.DURATION, line, **told), lived)
     if fate.first_chunk is not None:
         samples.observe(sc.FIRST_CHUNK_TIME, _labels(sc.FIRST_CHUNK_TIME, line), {fate.first_chunk: len(ages)})
         gaps = zip((*sc.GAP_BOUNDS, sc.GAP_BOUNDS[-1] + 1), fate.gaps, strict=True)
         samples.observe(sc.GAP, _labels(sc.GAP, line), {gap: number * len(ages) for gap, number in gaps})
-    if fate.outcome != sc.Outcome.COMPLETED and fate.phase != sc.Phase.BEFORE_HEADERS:
-        samples.observe(sc.INTERRUPTED_DURATION, _labels(sc.INTERRUPTED_DURATION, line, **told), lived)
     for metric, amount, more in _sums(fate, told, ages):
         if amount:
             samples.count(metric.prometheus, _labels(metric, line, **more), amount)
@@ -180,7 +182,7 @@ def _live(scene: _Scene, minute: int) -> dict[Key, float]:
         states = scene.period.open.get(name, line.open)
         if line.service == scene.period.replaced and minute == table.CHANGE_AT - 1:
             states = dict.fromkeys(states, 0)
-        alive = scene.processes.alive[line.service] if line.ledger else ()
+        alive = scene.processes.alive.get(line.service, ())
         for place, process in enumerate(alive):
             own = {sc.PROCESS_ID.label: process}
             shares = {state: len(range(place, number, len(alive))) for state, number in states.items()}

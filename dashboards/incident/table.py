@@ -98,6 +98,10 @@ FATES = {
     ),
     "left": Fate(*_READER_LEFT, Origin.CLIENT, wasted=2),
     "cut at 60 s": Fate(*_READER_LEFT, ages=(59.9, 60.0, 60.2), wasted=5),
+    "ended by a proxy": Fate(
+        *(Result.SILENT, Reason.DEADLINE_EXCEEDED, Phase.MID_STREAM, Origin.INTERMEDIARY),
+        ages=(59.9, 60.0, 60.2),
+    ),
     "gave up": Fate(
         Result.GAVE_UP,
         Reason.CLIENT_DISCONNECT,
@@ -182,13 +186,20 @@ LINES = {
         kind=Kind.SUBSCRIPTION,
         method="GET",
     ),
+    "proxy": Line(
+        *("edge", "/answer", Protocol.NDJSON, Dialect.NONE),
+        {"ok": 30, "left": 1},
+        role=Role.PROXY,
+        ledger=False,
+    ),
     "nightly": Line(*("nightly", "/jobs/{id}/log", Protocol.SSE, Dialect.NONE), {}),
 }
 
 SHOWN_BY_STOCK_METRICS = {"completions": 0, "agents": 0, "answer": 1}
 """What the stock HTTP instrumentations count too, and under which of their names in ``queries.STOCK_HTTP``."""
 
-PROCESSES = {"chat": 3, "search": 2, "export": 1, "notify": 2, "nightly": 1}
+PROCESSES = {"chat": 3, "export": 1, "notify": 2, "nightly": 1}
+"""By service; the others have no ledger, and report nothing themselves."""
 ONLY_IN = {"nightly": "at night"}
 """A job: its process lives for one period."""
 
@@ -258,14 +269,17 @@ PERIODS = (
     Period(
         "cut short, no 5xx",
         60,
-        {"agents": {"ok": 23, "no end marker": 2}},
+        {"agents": {"ok": 23, "no end marker": 2}, "provider": {"ok": 55, "no end marker": 3}},
         alerts={"StreamErrorBudgetBurn": ["agents"], "StreamSilentFailuresDominate": ["agents"]},
     ),
     _quiet(20),
     Period(
         "proxy with a limit",
         40,
-        {"answer": {"ok": 26, "left": 1, "cut at 60 s": 4}},
+        {
+            "answer": {"ok": 26, "left": 1, "cut at 60 s": 4},
+            "proxy": {"ok": 26, "left": 1, "ended by a proxy": 4},
+        },
         alerts={"StreamsDieAtALimit": ["answer"]},
     ),
     _quiet(20),
@@ -296,7 +310,10 @@ PERIODS = (
     Period(
         "masked upstream",
         30,
-        {"agents": {"ok": 23, "masked": 2, "masked by a clean end": 0.2}},
+        {
+            "agents": {"ok": 23, "masked": 2, "masked by a clean end": 0.2},
+            "provider": {"ok": 55, "no end marker": 2.2},
+        },
         alerts={"StreamsMasked": ["agents"]},
     ),
     _quiet(20),
@@ -314,6 +331,13 @@ PERIODS = (
         replaced="notify",
     ),
     _quiet(20),
+    Period(
+        "failing subscriptions",
+        30,
+        {"events": {"left": 4, "exception": 3}},
+        open={"events": {State.FLOWING: 36, State.STALLED: 4}},
+    ),
+    _quiet(20),
     Period("at night", 60, once={("nightly", "ok"): {15: 1, 30: 1}, ("nightly", "exception"): {45: 1}}),
     _quiet(20),
     Period(
@@ -325,7 +349,7 @@ PERIODS = (
     _quiet(20),
     Period(
         "lossy collector",
-        40,
+        50,
         {"agents": {"ok": 24, "5xx": 1}},
         lossy=True,
         alerts={"StreamTelemetryLossy": ["agents"]},

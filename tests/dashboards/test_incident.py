@@ -1,15 +1,21 @@
 """The recorded incident: as large as the contract, every number as its table says, every alert in its place."""
 
+import re
+import subprocess
+
 import pytest
 import yaml
 from boards import BOARDS
 
 from dashboards import alerts, incident, queries, recording
 from dashboards.incident.samples import bounds
+from dashboards.incident.series import simulate
 from dashboards.incident.serve import RULES, layers
+from dashboards.incident.table import PERIODS
 from dashboards.render import panel_queries, substitute
 from otel_streaming import semconv
 from otel_streaming.semconv import Kind, Result
+from stack import find_or_build
 
 pytestmark = pytest.mark.e2e
 
@@ -37,9 +43,25 @@ def test_every_metric_of_the_contract_is_there_with_its_labels(loaded, metric):
 
 def test_several_of_everything(loaded):
     """Roles, kinds, services and processes are more than one: a query that forgets to sum is found out."""
-    series = loaded.series(semconv.LEDGER_STARTED.prometheus, incident.START, incident.END)
-    for label, least in {"stream_role": 2, "stream_kind": 2, "service_name": 4, "stream_process_id": 10}.items():
-        assert len({one[label] for one in series}) >= least, label
+    names = f"{semconv.LEDGER_STARTED.prometheus}|{semconv.ENDED.prometheus}"
+    series = loaded.series(f'{{__name__=~"{names}"}}', incident.START, incident.END)
+    for label, least in {"stream_role": 3, "stream_kind": 2, "service_name": 4, "stream_process_id": 10}.items():
+        assert len({one[label] for one in series if label in one}) >= least, label
+
+
+def test_only_a_killed_worker_leaves_a_gap_in_the_ledger(loaded):
+    """What began has ended or is open, also where a deployment ends it; of the dead one's seven streams four are found."""
+    which = '{stream_role="server",service_name!="export"}'  # which for a while reports nothing at all
+    began, ended = (
+        f"sum(last_over_time({metric.prometheus}{which}[1d]))"
+        for metric in (semconv.LEDGER_STARTED, semconv.LEDGER_ENDED)
+    )
+    gaps = {
+        phase.name: loaded.value(f"{began} - {ended} - sum({semconv.ACTIVE.prometheus}{which})", phase.end)
+        for phase in FAULTS
+    }
+    at = list(gaps).index("killed worker")
+    assert list(gaps.values()) == [0] * at + [3] * (len(gaps) - at)
 
 
 @pytest.mark.parametrize("phase", incident.PHASES, ids=by_name)
@@ -150,8 +172,8 @@ def test_an_alert_is_silent_elsewhere(loaded, alert):
 
 
 @pytest.mark.parametrize("service", ["notify", "nightly"])
-def test_a_deploy_and_a_night_wake_nobody(loaded, service):
-    """Subscriptions that a restart recycles, and one of three streams at night, are no reason to get up."""
+def test_subscriptions_and_a_night_wake_nobody(loaded, service):
+    """Subscriptions that fail or are recycled, and one of three streams at night, are no reason to get up."""
     assert not loaded.series(f'ALERTS{{service_name="{service}"}}', incident.START, incident.END)
 
 
@@ -162,6 +184,46 @@ def test_only_the_worst_pages(loaded):
     assert pages
     assert {series.labels["http_route"] for series in pages} == {"/v1/chat/completions"}
     assert all(phase.start < at <= phase.end + 30 * 60 + SLACK for series in pages for at, _ in series.points)
+
+
+def replayed(samples):
+    """The series that rules read, as ``promtool test rules`` takes them: no sample is a ``_``."""
+    read = set(re.findall(r"[\w:]+", " ".join(file.read_text() for file in RULES.glob("*.yaml"))))
+    minutes = range(sum(phase.period.minutes for phase in incident.PHASES) + 1)
+    for (name, labels), values in samples.series.items():
+        if name in read:
+            at = dict(values)
+            own = ",".join(f'{label}="{value}"' for label, value in labels)
+            yield {"series": f"{name}{{{own}}}", "values": " ".join(str(at.get(minute, "_")) for minute in minutes)}
+
+
+def test_prometheus_itself_fires_the_same_alerts(loaded, tmp_path):
+    """Towards the end of each phase, the alerts as they are written fire as their backfill in the incident says."""
+    checks = []
+    for alert in ALERTS:
+        expr = f'ALERTS{{alertstate="firing",alertname="{alert}"}}'
+        for phase in incident.PHASES:
+            # A sample counts for five minutes: what has changed lately is not yet, or still, seen.
+            before, now, after = (
+                [one.labels for one in loaded.query(expr, phase.end - 60 * ago)] for ago in (12, 6, 0)
+            )
+            if before == now == after:
+                fired = ["{" + ",".join(f'{name}="{value}"' for name, value in one.items()) + "}" for one in now]
+                samples = [{"labels": labels, "value": 1} for labels in fired]
+                at = f"{(phase.end - incident.START) // 60 - 6}m"
+                checks.append({"expr": expr, "eval_time": at, "exp_samples": samples})
+    assert {alert for alert in ALERTS for check in checks if alert in str(check["exp_samples"])} == set(ALERTS)
+    document = {
+        "rule_files": [str(file) for file in RULES.glob("*.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {"interval": "1m", "input_series": list(replayed(simulate(PERIODS))), "promql_expr_test": checks},
+        ],
+    }
+    (tmp_path / "replay.yaml").write_text(yaml.dump(document, Dumper=yaml.CSafeDumper, width=10**9))
+    run = [find_or_build("promtool"), "test", "rules", tmp_path / "replay.yaml"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_rules_are_layered():

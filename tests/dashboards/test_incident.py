@@ -50,7 +50,7 @@ def test_several_of_everything(loaded):
 
 
 def test_only_a_killed_worker_leaves_a_gap_in_the_ledger(loaded):
-    """What began has ended or is open, also where a deployment ends it; of the dead one's seven streams four are found."""
+    """What began has ended or is open, also in a deployment; of the seven streams of the dead one, four are found."""
     which = '{stream_role="server",service_name!="export"}'  # which for a while reports nothing at all
     began, ended = (
         f"sum(last_over_time({metric.prometheus}{which}[1d]))"

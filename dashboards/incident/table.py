@@ -123,12 +123,14 @@ FATES = {
         gaps=_ONE_STALL,
     ),
     "recycled": Fate(
-        Result.RECYCLED,
-        Reason.SERVER_SHUTDOWN,
-        Phase.MID_STREAM,
-        Origin.SERVER,
-        Terminal.NOT_REQUIRED,
+        *(Result.RECYCLED, Reason.SERVER_SHUTDOWN, Phase.MID_STREAM, Origin.SERVER, Terminal.NOT_REQUIRED),
         ages=(700, 1500),
+        tokens=0,
+    ),
+    "subscription lost": Fate(
+        *(Result.SILENT, Reason.PRODUCER_ERROR, Phase.MID_STREAM, Origin.SERVER, Terminal.NOT_REQUIRED),
+        ages=(12, 25),
+        tokens=0,
     ),
     "unknown": Fate(Result.UNKNOWN, Reason.UNKNOWN, Phase.MID_STREAM),
 }
@@ -334,7 +336,7 @@ PERIODS = (
     Period(
         "failing subscriptions",
         30,
-        {"events": {"left": 4, "exception": 3}},
+        {"events": {"left": 4, "subscription lost": 3}},
         open={"events": {State.FLOWING: 36, State.STALLED: 4}},
     ),
     _quiet(20),

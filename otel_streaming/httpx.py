@@ -83,12 +83,12 @@ def _begin(request: Any) -> Call | None:
         return None
 
 
-def _put_between(watch: Call | None, response: Any, stream: type) -> None:
-    """Put the watch between a response and its reader."""
+def _put_between(watch: Call | None, response: Any, stream: Any) -> None:
+    """Put the watch between a response and its reader; a body of no kind that the client reads is its to refuse."""
     if watch is None:
         return
     try:
-        if not watch.answered(response.status_code, response.headers.raw):
+        if not isinstance(response.stream, stream.of) or not watch.answered(response.status_code, response.headers.raw):
             return
         if not response.is_closed:
             response.stream = stream(response.stream, watch)
@@ -108,8 +108,8 @@ def _put_between(watch: Call | None, response: Any, stream: type) -> None:
 def hook(module: ModuleType, patches: Patches) -> None:
     """Watch the requests of both clients."""
     streams = (
-        type("WatchedByteStream", (_Body, module.SyncByteStream), {}),
-        type("WatchedAsyncByteStream", (_AsyncBody, module.AsyncByteStream), {}),
+        type("WatchedByteStream", (_Body, module.SyncByteStream), {"of": module.SyncByteStream}),
+        type("WatchedAsyncByteStream", (_AsyncBody, module.AsyncByteStream), {"of": module.AsyncByteStream}),
     )
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:

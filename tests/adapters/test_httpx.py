@@ -234,11 +234,21 @@ def test_transports_of_ones_own_are_watched(module):
 
 
 @BOTH
-def test_a_transport_that_answers_nonsense_fails_as_before(module):
-    """What is no response is the client's to judge."""
+@pytest.mark.parametrize("nonsense", ["no response", "no stream", "a stream of the other kind"])
+def test_a_transport_that_answers_nonsense_fails_as_before(module, nonsense):
+    """What is no response, or has no body of its kind, is the client's to judge."""
+
+    class Later(module.AsyncByteStream):
+        async def __aiter__(self):
+            yield b""
+
+    def answer(_):
+        bodies = {"no stream": [b""], "a stream of the other kind": Later()}
+        return None if nonsense == "no response" else module.Response(200, stream=bodies[nonsense])
+
     errors = []
     for on in (False, True):
-        with testing.capture(), hooked(on), module.Client(transport=module.MockTransport(lambda _: None)) as client:
+        with testing.capture(), hooked(on), module.Client(transport=module.MockTransport(answer)) as client:
             with pytest.raises(Exception) as raised:
                 client.get("http://model/")
             errors.append((raised.type, str(raised.value)))

@@ -123,7 +123,8 @@ BY_MODEL = About(
     404,
     "Failures by model",
     metric=f"traces: `{semconv.MODEL}`",
-    formula="failed spans per second that your trace backend has kept, by the model that the stream names.",
+    formula="failed spans per second that your trace backend has kept, by the model that the stream names "
+    "and by which end was watched.",
     good="nothing to show.",
     action="one model above the others: route around it, and look at what it answers.",
 )

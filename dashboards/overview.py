@@ -61,8 +61,8 @@ GAVE_UP = About(
     105,
     "Gave up",
     metric=parts.LEDGER_OR_SPANS,
-    formula="gave_up / all ended streams, over the whole time range: readers who left before the first chunk or in the "
-    "middle of a stall. Not part of **Failed**.",
+    formula="given up / all ended streams, over the whole time range: readers who left before the first chunk or in "
+    "the middle of a stall. Not part of **Failed**.",
     good="below 2 %, and steady.",
     action="compare with time to first chunk and silence below: people leave what does not move.",
 )

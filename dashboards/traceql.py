@@ -28,9 +28,10 @@ def _is(attribute: Attribute, *words: str) -> str:
     return f'{span(attribute)} {"=~" if len(words) > 1 else "="} "{"|".join(words)}"'
 
 
+# Backticks, since Grafana escapes what a value has of a pattern's signs.
+_SERVICE = f"resource.{semconv.SERVICE_NAME} =~ `${{service:regex}}`"
 _CHOSEN = (
-    # Backticks, since Grafana escapes what a route has of a pattern's signs.
-    f"resource.{semconv.SERVICE_NAME} =~ `${{service:regex}}`",
+    _SERVICE,
     f"{span(semconv.ROUTE)} =~ `${{route:regex}}`",
     f"{span(semconv.PROTOCOL)} =~ `${{protocol:regex}}`",
 )
@@ -58,9 +59,9 @@ def newest(conditions: Sequence[str], shown: Sequence[Attribute]) -> str:
 
 
 def failures_by(attribute: Attribute) -> str:
-    """Failures per second by an attribute that no metric has; of the clients' side, where such attributes are."""
-    service = f"resource.{semconv.SERVICE_NAME} =~ `${{service:regex}}`"
-    return f"{{ {_BAD} && {span(attribute)} != nil && {service} }} | rate() by ({span(attribute)})"
+    """Failures per second by an attribute that no metric has, and by the end that was watched: often it is both."""
+    chosen = f"{_BAD} && {span(attribute)} != nil && {_SERVICE}"
+    return f"{{ {chosen} }} | rate() by ({span(attribute)}, {span(semconv.ROLE)})"
 
 
 def what_failures_have_in_common() -> str:
@@ -70,8 +71,7 @@ def what_failures_have_in_common() -> str:
 
 def versions() -> str:
     """Spans per second by the version of the instrumentation that made them."""
-    service = f"resource.{semconv.SERVICE_NAME} =~ `${{service:regex}}`"
-    return f"{{ {SCOPE} && {_ANY} && {service} }} | rate() by (instrumentation:version)"
+    return f"{{ {SCOPE} && {_ANY} && {_SERVICE} }} | rate() by (instrumentation:version)"
 
 
 def records() -> str:

@@ -9,8 +9,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._locks import Lock, within
-from otel_streaming.semconv import SCOPE
+from otel_streaming._locks import new_lock, within
+from otel_streaming._notices import notice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from otel_streaming._verdict import StreamSummary
 
     Callback = Callable[[StreamSummary], Any]
-
-_log = logging.getLogger(SCOPE)
 
 _KEPT = 1000
 """Streams of dead processes kept for callbacks still to come."""
@@ -35,7 +33,7 @@ class _Worker:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must."""
-        self._lock = Lock()
+        self._lock = new_lock()
         self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
         self.busy = False  # whether there is something to do
 
@@ -59,7 +57,7 @@ class _Worker:
                 job = self._jobs.popleft()
             try:
                 job()
-            except Exception:  # noqa: BLE001 - no event loop is to be had: a limit of descriptors
+            except BaseException:  # noqa: BLE001 - no event loop is to be had, or a callback exits: others wait
                 _failed()
 
 
@@ -111,7 +109,7 @@ class Recovered:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: what its parent has found, its parent has told."""
-        self._lock = Lock()
+        self._lock = new_lock()
         self._streams: deque[StreamSummary] = deque(maxlen=_KEPT)
         self._run = Callbacks()
 
@@ -164,4 +162,5 @@ async def _awaited(awaitable: Awaitable[Any]) -> None:
 
 
 def _failed() -> None:
-    _log.exception("a callback of on_end or on_recovered has failed; nothing else is touched by it")
+    text = "a callback of on_end or on_recovered has failed; nothing else is touched by it"
+    notice(text, level=logging.ERROR, traceback=True)

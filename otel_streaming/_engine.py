@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 from collections import deque
 from contextvars import ContextVar
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from otel_streaming._callbacks import Callbacks, recovered
 from otel_streaming._config import Settings, read_settings
-from otel_streaming._locks import Lock
+from otel_streaming._locks import new_lock
+from otel_streaming._notices import notice
 from otel_streaming._registry import Registry
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._watchdog import Watchdog, look, record
-from otel_streaming.semconv import SCOPE
 
 if TYPE_CHECKING:
     import threading
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from otel_streaming._verdict import StreamSummary
     from otel_streaming._watch import Watch
-
-_log = logging.getLogger(SCOPE)
 
 _UNTOLD = 10_000
 """Ends kept for the watchdog to tell of, within a second."""
@@ -97,7 +94,7 @@ class _Current:
     """Holds the engine in use, made from the environment when first asked for."""
 
     engine: Engine | None = None
-    lock = Lock()
+    lock = new_lock()
 
 
 def engine() -> Engine:
@@ -108,7 +105,7 @@ def engine() -> Engine:
                 settings, problems = read_settings(os.environ)
                 _Current.engine = Engine(settings)
                 for problem in problems:
-                    _log.warning(problem)
+                    notice("%s", problem)
                 if _Current.engine.registry.recorder is not None:
                     watchdog.start()  # others may have died before our first stream
     return _Current.engine
@@ -132,7 +129,8 @@ def _look() -> None:
     current = _Current.engine
     if current is not None:
         current.tell()
-        record(current.registry, current.telemetry, recovered.tell)
+        with contextlib.suppress(Exception):  # a host's log handler may raise: streams are looked at all the same
+            record(current.registry, current.telemetry, recovered.tell)
         look(current.registry, current.telemetry)
 
 
@@ -140,7 +138,7 @@ watchdog = Watchdog(_look)
 
 
 def _after_fork() -> None:
-    _Current.lock = Lock()
+    _Current.lock = new_lock()
     watchdog.reset()
     recovered.reset()
     if _Current.engine is not None:

@@ -5,16 +5,15 @@ Nothing here raises: a fault of ours is logged once and costs the watch, never t
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import sys
 import typing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_streaming._engine import watchdog
+from otel_streaming._notices import notice
 from otel_streaming._stream import Stream
-from otel_streaming.semconv import SCOPE, Kind, Outcome, Result
+from otel_streaming.semconv import Kind, Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from otel_streaming.semconv import Dialect
 
     HeaderList = Iterable[tuple[bytes, bytes]]
-
-_log = logging.getLogger(SCOPE)
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -102,10 +99,9 @@ class Exchange:
 
     def give_up(self) -> None:
         """A fault of ours: say so once, and watch this exchange no more."""
-        with contextlib.suppress(Exception):  # a host's log handler may raise
-            if not _Faults.logged:
-                _Faults.logged = True
-                _log.warning("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
+        if not _Faults.logged:
+            _Faults.logged = True
+            notice("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
         stream, self.stream = self.stream, None
         if stream is not None:
             self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)

@@ -58,7 +58,8 @@ class Folder:
         """
         self._service = _key(service)
         self._path = base / f"otel-streaming-{os.geteuid()}"
-        self._open_ones: dict[int, os.stat_result] = {}  # all of them, at once: a fork may come at any time
+        self._open_ones: dict[int, os.stat_result] = {}
+        self._uses = 0  # of the folder, under way; there may be open ones meanwhile that are not noted yet
         base.mkdir(0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             self._path.mkdir(0o700)
@@ -69,6 +70,9 @@ class Folder:
         """Close all that is open, as a forked child must: what its parent has locked stays locked."""
         for fd in list(self._open_ones):
             self._shut(fd)
+        if self._uses:  # by another thread, as the fork came
+            with contextlib.suppress(OSError):  # not every system tells
+                self._shut_unknown(Path("/proc/self/fd"))
 
     def create(self, process_id: str, size: int) -> int:
         """Make a file of ``size`` bytes, all of them there, locked; returns its descriptor."""
@@ -165,15 +169,18 @@ class Folder:
         Raises:
             PermissionError: It is not ours alone.
         """
-        fd = os.open(self._path, _DIRECTORY | os.O_NOFOLLOW)
-        self._open_ones[fd] = os.fstat(fd)
+        self._uses += 1
+        fd = -1
         try:
+            fd = os.open(self._path, _DIRECTORY | os.O_NOFOLLOW)
+            self._open_ones[fd] = os.fstat(fd)
             if not _ours(self._open_ones[fd]):
                 raise PermissionError(f"{self._path} is open to others")
             yield fd
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile may have it open for a moment more
         finally:
             self._shut(fd)
+            self._uses -= 1
 
     def _open(self, folder: int, name: str, flags: int) -> int:
         fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=folder)
@@ -189,6 +196,14 @@ class Folder:
         if self._is_ours(fd):
             os.close(fd)
         self._open_ones.pop(fd, None)
+
+    def _shut_unknown(self, fds: Path) -> None:
+        """Close what is open in the folder, the folder too."""
+        path = self._path.resolve()
+        for fd in fds.iterdir():
+            with contextlib.suppress(OSError):  # what read the list is closed again
+                if fd.readlink().is_relative_to(path):
+                    os.close(int(fd.name))
 
 
 def _key(service: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import typing
 from contextvars import copy_context
 from functools import partial
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from otel_streaming._callbacks import recovered
 from otel_streaming._engine import watched
 from otel_streaming._exchange import harmless
-from otel_streaming.semconv import SCOPE, Reason
+from otel_streaming._notices import notice
+from otel_streaming.semconv import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from otel_streaming._watch import Watch
 
     R = TypeVar("R")
-
-_log = logging.getLogger(SCOPE)
 
 _MAX_TEXT = 256
 _MAX_ATTRIBUTES = _MAX_CALLBACKS = 32
@@ -63,7 +61,7 @@ def on_recovered(callback: Callback) -> None:
     if callable(typing.cast("object", callback)):
         recovered.add(callback)
     else:
-        _log.warning("on_recovered(): wants a function or a coroutine function of one argument")
+        notice("on_recovered(): wants a function or a coroutine function of one argument")
 
 
 class StreamHandle:
@@ -129,7 +127,7 @@ class StreamHandle:
 
         Args:
             callback: A function, which is called at once and must not block, or a coroutine function, which is
-                awaited for at most a second where the server stops. At most once in this process: after a kill,
+                awaited for at most two seconds where the server stops. At most once in this process: after a kill,
                 ``on_recovered`` is. At most 32 are called, and none where the answer is no stream (204, a redirect,
                 a body of fixed length).
         """
@@ -155,4 +153,4 @@ class StreamHandle:
 
     @staticmethod
     def _refuse(why: str) -> None:
-        _log.warning("current_stream(): %s", why)
+        notice("current_stream(): %s", why)

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from otel_streaming._locks import Lock
+from otel_streaming._locks import new_lock
 from otel_streaming._slots import PROGRESS_AT, SIZE, End, Header, Legacy, Open, Row, encode
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Journal:
         self._places: dict[Stream, Place] = {}
         self._ends: list[int] = []  # slots of ends to be gathered
         # Taken before the registry's lock, never within it: it is held while a collection's notes are written.
-        self._rows_lock = Lock()
+        self._rows_lock = new_lock()
         self._rows: dict[Shape | Ended, _Row] = {}
 
     @property
@@ -99,8 +99,10 @@ class Journal:
     def ended(self, stream: Stream, series: Ended) -> None:
         """Write a stream that ends, in the place of its begin."""
         place = self._places.pop(stream, None)
+        if not self.on:
+            return
         slot = self._slot() if place is None else place.slot
-        if slot and self.on:
+        if slot:
             begun = 0 if place is None else place.number
             self._write_at_once(End(series, begun, self._number()), slot)
             self._ends.append(slot)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 from wrapt import register_post_import_hook
 
-from otel_streaming.semconv import SCOPE
+from otel_streaming._notices import notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
     Hook = Callable[[ModuleType, "Patches"], None]
-
-_log = logging.getLogger(SCOPE)
 
 _INHERITED = object()
 """Stands for what was not the owner's own: it has it again when ours is deleted."""
@@ -47,7 +44,7 @@ class Patches:
         try:
             hook(module, self)
         except Exception:  # noqa: BLE001 - the host's import must not fail for a name that has moved
-            _log.warning("%s is not watched: this version is not known", module.__name__, exc_info=True)
+            notice("%s is not watched: this version is not known", module.__name__, traceback=True)
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``wrapper`` makes of it."""

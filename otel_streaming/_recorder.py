@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from otel_streaming._folder import Folder, place
 from otel_streaming._journal import SLOTS, Journal
+from otel_streaming._notices import notice
 from otel_streaming._recovery import Dead, recover
 from otel_streaming._shape import Shape
 from otel_streaming._slots import PROGRESS_AT, SIZE, Header, Progress, decode
 from otel_streaming._verdict import summarise
-from otel_streaming.semconv import SCOPE, Reason
+from otel_streaming.semconv import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from otel_streaming._registry import Registry
     from otel_streaming._shape import Ended
     from otel_streaming._stream import Stream
-
-_log = logging.getLogger(SCOPE)
 
 _ADOPT_EVERY = 5
 """Looks."""
@@ -145,14 +144,14 @@ class Recorder(Journal):
 
     def _give_up(self) -> None:
         """Record no more, and leave nothing behind that would grow old."""
-        level = logging.INFO if self._setting == "auto" else logging.WARNING  # nobody asked for it
-        _log.log(level, "the crash recorder is off: %s", self._trouble)
         with self._rows_lock, self._registry.lock:  # nobody writes
             self._registry.recorder = None
             fd, self._fd = self._fd, -1
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._folder.discard(self._registry.process_id, fd)
+        level = logging.INFO if self._setting == "auto" else logging.WARNING  # nobody asked for it
+        notice("the crash recorder is off: %s", self._trouble, level=level)
 
 
 def _progress(stream: Stream, started_ns: int, now: float) -> Progress:

@@ -63,12 +63,10 @@ def recover(data: bytes, wall: float, pause: Callable[[], object] = bool) -> Fou
     places = [at for at in range(SIZE, len(data), SIZE) if data[at]]
     read = ((at, decode(data[at : at + PROGRESS_AT])) for at in _in_slices(places, pause))
     slots = {at: slot for at, slot in read if slot is not None}
-    rows = {slot.series: slot for slot in slots.values() if isinstance(slot, Row)}
-    counts = Counter({series: row.amount - row.handed for series, row in rows.items()})
+    counts, upto = _rows(slots.values())
 
     def add(series: Shape | Ended, number: int, amount: int = 1) -> None:
-        row = rows.get(series)
-        if number and (row is None or row.upto < number):
+        if number > upto.get(series, 0):
             counts[series] += amount
         counts.setdefault(series, 0)
 
@@ -85,6 +83,17 @@ def recover(data: bytes, wall: float, pause: Callable[[], object] = bool) -> Fou
             streams.append(_dead(slot, progress, wall))
             counts[_series(streams[-1].summary)] += 1
     return Found({series: max(0, count) for series, count in counts.items()}, streams, header.adopted)
+
+
+def _rows(slots: Iterable[object]) -> tuple[Counter[Shape | Ended], dict[Shape | Ended, int]]:
+    """Return what the rows have not handed out, and up to which numbers they count: two routes may be cut to one."""
+    counts: Counter[Shape | Ended] = Counter()
+    upto: dict[Shape | Ended, int] = {}
+    for row in slots:
+        if isinstance(row, Row):
+            counts[row.series] += row.amount - row.handed
+            upto[row.series] = max(row.upto, upto.get(row.series, 0))
+    return counts, upto
 
 
 def _in_slices(items: Iterable[T], pause: Callable[[], object]) -> Iterator[T]:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._locks import Lock
+from otel_streaming._locks import new_lock
 from otel_streaming._shape import Ended, Shape
 from otel_streaming._stream import Life
 from otel_streaming.semconv import OTHER, Outcome, Result, Role, State
@@ -50,7 +50,7 @@ class Registry:
         """Begin anew, as a forked child must: its parent's streams are not its own."""
         # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
         # closes is counted in this very thread.
-        self.lock = Lock()
+        self.lock = new_lock()
         self._open: tuple[dict[Stream, Exchange | None], ...] = tuple({} for _ in range(_PARTS))
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()

@@ -30,6 +30,7 @@ from opentelemetry.trace import (
 
 from otel_streaming import semconv as sc
 from otel_streaming._instruments import COUNTED, Instruments
+from otel_streaming._notices import notice
 from otel_streaming._version import __version__
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
     Carrier = Iterable[tuple[bytes, bytes]]
     Event = tuple[float, str, dict[str, Any]]
-
-_log = logging.getLogger(sc.SCOPE)
 
 _FIRST_EVENTS, _LAST_EVENTS = 4, 28
 _LOGS_PER_SECOND = 10
@@ -250,7 +249,7 @@ class Telemetry:
         if not self._checked:
             self._checked = True
             if not span.is_recording() and self._settings.spans != "sampled":
-                _log.warning(
+                notice(
                     "streams get no spans: the tracer provider does not record. Install and configure the "
                     "OpenTelemetry SDK, or set OTEL_PYTHON_STREAMING_SPANS=off to silence this."
                 )
@@ -411,7 +410,7 @@ class Telemetry:
                     for _ in range(times):
                         getattr(provider, "force_flush", bool)()
             except Exception:  # noqa: BLE001 - a host's exporter may fail as it likes
-                _log.debug("an exporter failed to flush")
+                notice("an exporter failed to flush", level=logging.DEBUG)
             finally:
                 done.set()
 

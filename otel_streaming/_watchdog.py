@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from otel_streaming._locks import Lock
+from otel_streaming._locks import new_lock
 from otel_streaming._stream import Life
 from otel_streaming.semconv import State
 
@@ -36,7 +36,7 @@ class Watchdog:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: threads stay with the parent."""
-        self._lock = Lock()
+        self._lock = new_lock()
         self._started = False
 
     def start(self) -> None:
@@ -46,8 +46,10 @@ class Watchdog:
         with self._lock:
             first, self._started = not self._started, True
         if first:
-            with contextlib.suppress(RuntimeError):  # no thread is to be had: the interpreter exits, or a limit
+            try:
                 threading.Thread(target=self._run, name="otel-streaming-watchdog", daemon=True).start()
+            except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit, perhaps for now
+                self._started = False
 
     def _run(self) -> None:
         while True:
@@ -84,7 +86,8 @@ def look(registry: Registry, telemetry: Telemetry) -> None:
         if stream.life in _DUE:
             stream.warned_of = since
             state = State.BACKPRESSURED if progress_at > idle_since else State.STALLED
-            telemetry.stalled(stream, state, since, watch.parent)
+            with contextlib.suppress(Exception):  # of a host's log processor; no other stream is to suffer for it
+                telemetry.stalled(stream, state, since, watch.parent)
 
 
 _DUE = {Life.OPEN, Life.FLOWING}

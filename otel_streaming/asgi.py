@@ -11,6 +11,7 @@ import asyncio
 import functools
 import inspect
 import sys
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming import websocket
@@ -298,7 +299,6 @@ async def _until(done: Callable[[], bool]) -> None:
     sleep = asyncio.sleep
     if "trio" in sys.modules and asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
         sleep = sys.modules["trio"].sleep
-    for _ in range(int(HOLD / _POLL)):
-        if done():
-            return
+    deadline = time.monotonic() + HOLD  # each sleep takes as long as a busy loop makes it
+    while not done() and time.monotonic() < deadline:
         await sleep(_POLL)

@@ -6,7 +6,6 @@ There is nothing to read in an item but its size, and whether it is the last one
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -14,9 +13,10 @@ from otel_streaming._call import Reading
 from otel_streaming._causes import cause_of, cause_of_reading
 from otel_streaming._engine import engine
 from otel_streaming._exchange import harmless
+from otel_streaming._notices import notice
 from otel_streaming._reading import Watched, WatchedAsyncIterator, WatchedIterator
 from otel_streaming._shape import Request, Shape, kind_of
-from otel_streaming.semconv import REASON_OUTCOME, SCOPE, Outcome, Protocol, Role, Terminal
+from otel_streaming.semconv import REASON_OUTCOME, Outcome, Protocol, Role, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from otel_streaming._stream import Stream
-
-_log = logging.getLogger(SCOPE)
 
 T = TypeVar("T")
 
@@ -111,7 +109,7 @@ class _Observation(Reading):
 
 @functools.cache
 def _say(kind: str) -> None:
-    _log.warning("observe(): terminal raised %s, the ends of its streams go unchecked", kind)
+    notice("observe(): terminal raised %s, the ends of its streams go unchecked", kind)
 
 
 def _size(item: Any) -> int:

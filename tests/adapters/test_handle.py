@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 import sys
 import threading
 import time
@@ -12,11 +13,12 @@ from driver import ANSWER, Connection, answer, body, chat, http_scope, script, s
 from gateway import Gateway, environ
 
 from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
-from otel_streaming._callbacks import Recovered, recovered
+from otel_streaming._callbacks import Callbacks, Recovered, recovered
 from otel_streaming._config import read_settings
 from otel_streaming._engine import watched
+from otel_streaming._locks import new_lock, within
 from otel_streaming._telemetry import Telemetry
-from otel_streaming.asgi import StreamingMiddleware, all_ended, flush
+from otel_streaming.asgi import HOLD, StreamingMiddleware, _until, all_ended, flush
 
 
 def until_idle(callbacks):
@@ -126,12 +128,13 @@ def test_outside_of_a_stream(captured, caplog):
     assert not caplog.records
 
 
+class Rude:
+    def __str__(self):
+        raise RuntimeError
+
+
 def test_what_cannot_be_understood(both, captured, caplog):
     """A wrong argument is logged, with what is right, and goes no further."""
-
-    class Rude:
-        def __str__(self):
-            raise RuntimeError
 
     def say():
         current_stream().on_end(None)
@@ -226,6 +229,83 @@ def test_callbacks_that_do_strange_things(both, captured, caplog):
     assert run(both(script(*OPEN, say, END))).raised is None
     assert called == [1]
     assert len(caplog.records) == 1
+
+
+async def cancelled(_):
+    raise asyncio.CancelledError
+
+
+def exits(_):
+    sys.exit(1)
+
+
+@pytest.mark.parametrize(("how", "callback"), [("call", cancelled), ("later", cancelled), ("later", exits)])
+def test_callbacks_that_end_their_thread(how, callback, caplog):
+    """One that exits, or lets a cancellation out, on the thread for callbacks is logged; the next one is called."""
+    callbacks, called = Callbacks(), []
+    getattr(callbacks, how)(callback, None)
+    until_idle(callbacks)
+    callbacks.later(called.append, None)
+    until_idle(callbacks)
+    assert called == [None]
+    assert len(caplog.records) == 1
+
+
+def test_a_log_that_raises(both, captured):
+    """What a host's log handler raises reaches neither the application nor other callbacks."""
+    called, raised = [], []
+
+    class Raising(logging.Handler):
+        def emit(self, record):
+            raised.append(record)
+            raise RuntimeError
+
+    def say():
+        on_recovered(None)
+        current_stream().on_end(None)
+        current_stream().fail(Rude())
+        for callback in (fails, fails_later, called.append):
+            current_stream().on_end(callback)
+
+    def fails(_):
+        raise ValueError
+
+    async def fails_later(_):
+        raise ValueError
+
+    async def main():
+        connection = await Connection().run(both(script(*OPEN, say, END)), http_scope())
+        await all_ended()
+        return connection
+
+    logging.getLogger("otel_streaming").addHandler(handler := Raising())
+    try:
+        assert asyncio.run(main()).raised is None
+        captured.engine.callbacks.later(fails, None)
+        captured.engine.callbacks.later(called.append, None)
+        until_idle(captured.engine.callbacks)
+    finally:
+        logging.getLogger("otel_streaming").removeHandler(handler)
+    assert called == [*captured, None]
+    assert len(raised) == 6
+
+
+def test_a_hold_ends_by_the_clock():
+    """A server that stops is held no longer where its event loop has much to do, and each wait takes long."""
+    asked = []
+
+    async def main():
+        async def busy():
+            while True:
+                time.sleep(0.05)  # noqa: ASYNC251 - the loop has no time for others
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(busy())
+        await _until(lambda: asked.append(1))
+        task.cancel()
+
+    asyncio.run(main())
+    assert len(asked) <= HOLD / 0.05 + 2
 
 
 def test_the_end_of_a_server_waits_for_callbacks(both, captured):
@@ -478,3 +558,33 @@ def test_callbacks_of_what_the_collector_ends(kind, lock, captured):
     assert not thread.is_alive(), "it waits for itself"
     until_idle(captured.engine.callbacks)
     assert called == ["otel-streaming-callbacks"]
+
+
+class SignalError(Exception):
+    pass
+
+
+def interrupt(*_):
+    raise SignalError
+
+
+def test_a_lock_is_let_go_whatever_interrupts():
+    """A signal whose handler raises finds a lock of ours being taken, held or let go: it is free, and nobody within."""
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(300):
+            lock, free = new_lock(), []
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                while True:
+                    with lock:
+                        pass
+            except SignalError:
+                pass
+            thread = threading.Thread(target=lambda lock=lock, free=free: free.append(lock.acquire(blocking=False)))
+            thread.start()
+            thread.join()
+            assert (free, within()) == ([True], False)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

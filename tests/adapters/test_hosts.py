@@ -4,11 +4,11 @@ import asyncio
 import copy
 import gc
 import inspect
+import logging
 import pickle
 import threading
 import weakref
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 from driver import ANSWER, DONE, Connection, answer, body, chat, http_scope, script, start
@@ -19,7 +19,8 @@ from starlette.routing import Mount, Route, Router
 
 from otel_streaming import StreamingMiddleware
 from otel_streaming._config import read_settings
-from otel_streaming._engine import watched
+from otel_streaming._engine import use, watched
+from otel_streaming._instruments import Instruments
 from otel_streaming._patches import Patches
 from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
@@ -559,7 +560,9 @@ def test_no_thread_to_be_had(monkeypatch):
 
     with capture(read_settings({})[0]) as captured:
         run(script(*answer(*ANSWER)))
-        monkeypatch.setattr(captured.engine.telemetry, "_instruments", SimpleNamespace(registered=True))
+        instruments = Instruments(read_settings({})[0], captured.engine.registry)
+        instruments.registered = True
+        monkeypatch.setattr(captured.engine.telemetry, "_instruments", instruments)
         monkeypatch.setattr(threading.Thread, "start", start)
         assert captured.engine.close().is_set()
 
@@ -613,3 +616,37 @@ def test_a_peer_that_raises(captured):
         return lost
 
     assert asyncio.run(main()) == [False, True]
+
+
+UNREADABLE = {
+    "a log that raises": {"SPANS": "nonsense"},
+    "too many times": {"EXCLUDED_URLS": "a{99999999999}"},
+    "too deep": {"EXCLUDED_URLS": "(" * 5000 + ")" * 5000},
+}
+
+
+class Raising(logging.Handler):
+    def emit(self, record):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("how", UNREADABLE)
+def test_settings_that_cannot_be_read_stop_no_startup(how, monkeypatch):
+    """Whatever is wrong with the environment, and with the log that is told so, an application's lifespan begins."""
+    for name, value in {"STATE_DIR": "off", **UNREADABLE[how]}.items():
+        monkeypatch.setenv(f"OTEL_PYTHON_STREAMING_{name}", value)
+    handler, before, received = Raising(), use(None), []
+
+    async def app(scope, receive, send):
+        received.append(await receive())
+
+    async def startup():
+        return {"type": "lifespan.startup"}
+
+    logging.getLogger("otel_streaming").addHandler(handler)
+    try:
+        asyncio.run(StreamingMiddleware(app)({"type": "lifespan"}, startup, None))
+    finally:
+        logging.getLogger("otel_streaming").removeHandler(handler)
+        use(before)
+    assert received == [{"type": "lifespan.startup"}]

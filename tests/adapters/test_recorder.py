@@ -288,27 +288,37 @@ def test_a_forked_child_begins_a_file_of_its_own(tmp_path):
     assert counts(registry) == {SHAPE: 3, OK: 1, DIED: 2}
 
 
-def test_a_fork_while_the_file_is_made(tmp_path):
-    """A child forked by another thread just then holds no lock of its parent's either."""
+@pytest.mark.parametrize("step", ["posix_fallocate", "fstat"], ids=["made", "just opened"])
+def test_a_fork_while_the_file_is_made(step, tmp_path):
+    """A child forked by another thread just then holds no lock of its parent's either, and nothing else."""
     code = """
     from otel_streaming._config import Settings
     from otel_streaming._engine import Engine, use
     use(engine := Engine(Settings(state_dir=sys.argv[2])))
     registry, recorder = engine.registry, engine.registry.recorder
     recorder._service = lambda: SERVICE
-    allocate = os.posix_fallocate
-    def forking(*args):
-        allocate(*args)
-        if (child := os.fork()) == 0:
-            os.closerange(0, 3)
-            time.sleep(600)
-        Path(sys.argv[2], "child").write_text(str(child))
-    os.posix_fallocate = forking
+    original = os.STEP
+    def in_folder():
+        links = [os.readlink(f"/proc/self/fd/{n}") for n in range(64) if os.path.exists(f"/proc/self/fd/{n}")]
+        return [link for link in links if link.startswith(sys.argv[2])]
+    def forking(fd, *args):
+        found = original(fd, *args)
+        if ".new" in os.readlink(f"/proc/self/fd/{fd}"):
+            os.STEP = original
+            if (child := os.fork()) == 0:
+                Path(sys.argv[2], "holds").write_text("".join(in_folder()))
+                os.closerange(0, 3)
+                time.sleep(600)
+            Path(sys.argv[2], "child").write_text(str(child))
+        return found
+    os.STEP = forking
     recorder.look()
     begin(registry)
+    while not Path(sys.argv[2], "holds").exists(): time.sleep(0.02)
     """
-    killed(tmp_path, code, UNSEEN)
+    killed(tmp_path, code.replace("STEP", step), UNSEEN)
     try:
+        assert (tmp_path / "holds").read_text() == ""
         assert counts(heir(tmp_path)[0]) == {SHAPE: 1, DIED: 1}
     finally:
         os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
@@ -655,6 +665,27 @@ def test_foreign_routes_are_capped(tmp_path):
     recorder.look()
     assert sum(registry.started().values()) == 5
     assert len(registry.started()) == 3
+
+
+def test_routes_that_are_cut_to_one(tmp_path):
+    """Two routes that are the same as far as they are kept count as one, and all of both."""
+    code = """
+    for route in ("a", "b", "b"): finish(registry, begin(registry, route="/" * 130 + route))
+    recorder.look()
+    finish(registry, begin(registry, route="/" * 130 + "a"))
+    """
+    killed(tmp_path, code)
+    assert sorted(counts(heir(tmp_path)[0]).values()) == [4, 4]
+
+
+def test_what_ends_before_there_is_a_file_takes_no_place(tmp_path):
+    """However much has ended by the watchdog's first look, there is room for what comes."""
+    registry, recorder = recording(tmp_path)
+    for _ in range(SLOTS):
+        finish(registry, begin(registry))
+    recorder.look()
+    stream = begin(registry)
+    assert stream in recorder._places
 
 
 def test_two_writes_a_stream(tmp_path, monkeypatch):

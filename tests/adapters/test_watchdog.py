@@ -2,6 +2,8 @@
 
 import asyncio
 import http.client
+import logging
+import os
 import socket
 import subprocess
 import sys
@@ -12,12 +14,19 @@ from pathlib import Path
 import pytest
 from driver import body, start
 from opentelemetry import _logs, trace
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from serving import serving, until
 from websockets.sync.client import connect
 
-from otel_streaming.semconv import Origin, Reason, State
+from otel_streaming import _engine
+from otel_streaming._config import Settings
+from otel_streaming._engine import Engine, use
+from otel_streaming._exchange import Exchange
+from otel_streaming._shape import Shape
+from otel_streaming._stream import Stream
+from otel_streaming._watchdog import Watchdog
+from otel_streaming.semconv import Kind, Origin, Protocol, Reason, Role, State
 
 TICK = b"data: tick\n\n"
 
@@ -218,3 +227,68 @@ def test_a_forked_child_has_a_watchdog_of_its_own():
     here = str(Path(__file__).parent)
     done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_it_starts_once_a_thread_is_to_be_had():
+    """At a limit of threads it is tried again with the next stream."""
+    looked = threading.Event()
+    dog = Watchdog(looked.set)
+    size = threading.stack_size(2**46)  # more than any machine has
+    try:
+        dog.start()
+    finally:
+        threading.stack_size(size)
+    dog.start()
+    assert looked.wait(20)
+
+
+class Raising(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def emit(self, record):
+        self.told.append(record.getMessage())
+        raise RuntimeError
+
+
+class RaisingProcessor(LogRecordProcessor):
+    """A host's own, which fails."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_emit(self, log_record):
+        self.told.append(log_record)
+        raise RuntimeError
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self, timeout_millis=30000):
+        return True
+
+
+def test_a_host_whose_log_raises(tmp_path, monkeypatch):
+    """Each stall is told, and that the recorder is off, once: whatever a host's handlers and processors raise."""
+    handler, processor, provider = Raising(), RaisingProcessor(), LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(processor)
+    monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", provider)
+    (tmp_path / f"otel-streaming-{os.geteuid()}").mkdir(mode=0o755)  # open to others: refused
+    before = use(engine := Engine(Settings(state_dir=str(tmp_path))))
+    logging.getLogger("otel_streaming").addHandler(handler)
+    try:
+        streams = [Stream(Shape(Role.SERVER, Kind.BOUNDED, Protocol.SSE, "/r"), "GET", -100.0) for _ in range(3)]
+        for stream in streams:
+            stream.headers(time.monotonic() - 100, 200)
+            exchange = Exchange()
+            exchange._engine = engine
+            engine.registry.begin(stream, exchange)
+        for _ in range(2):
+            _engine._look()
+    finally:
+        logging.getLogger("otel_streaming").removeHandler(handler)
+        use(before)
+        provider.shutdown()
+    assert len(processor.told) == 3
+    assert [text.partition(":")[0] for text in handler.told] == ["the crash recorder is off"]

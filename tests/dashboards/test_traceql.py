@@ -47,7 +47,7 @@ def complain(tmp_path_factory):
         pytest.skip("Grafana's grammars come with npm, which is not here")
     folder = tmp_path_factory.mktemp("grammars")
     wanted = [f"{name}@{version}" for name, version in PACKAGES.items()]
-    options = ["--no-package-lock", "--no-audit", "--no-fund", "--silent", "--prefix", folder]
+    options = ["--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder]
     subprocess.run(["npm", "install", *options, *wanted], check=True, timeout=120)
     (folder / "parse.mjs").write_text(PARSE)
 

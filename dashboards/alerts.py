@@ -128,13 +128,12 @@ def _stalled() -> Alert:
 
 
 def _slow() -> Alert:
-    by = ", ".join(WHERE)
     bucket = q.everywhere(semconv.FIRST_CHUNK_TIME, SERVER, suffix="_bucket")
-    count = q.everywhere(semconv.FIRST_CHUNK_TIME, SERVER, suffix="_count")
     return Alert(
         "StreamFirstChunkSlow",
-        f"histogram_quantile(0.95, sum by ({q.BUCKET}, {by}) (rate({bucket}[15m]))) > 10\n"
-        f"and sum by ({by}) (increase({count}[15m])) > {ENOUGH}",
+        # The histogram knows no kind, and a subscription may wait for its first event: bounded streams must end there.
+        f"histogram_quantile(0.95, sum by ({q.BUCKET}, {', '.join(WHERE)}) (rate({bucket}[15m]))) > 10\n"
+        f"and {_ended(q.ANY, '15m')} > {ENOUGH}",
         "Streams take long to begin.",
         "one stream in twenty of the last 15 minutes took {{ $value | humanizeDuration }} or more to its first chunk.",
         5,
@@ -213,14 +212,19 @@ def _lossy() -> Alert:
 
 
 def _missing() -> Alert:
-    def gone(metric: semconv.Metric) -> str:
-        present = f"count by ({q.SERVICE}) ({q.everywhere(metric)})"
+    ledger, spans = (
+        f"count by ({q.SERVICE}) ({q.everywhere(metric)})" for metric in (semconv.LEDGER_STARTED, semconv.ENDED)
+    )
+
+    def lately(present: str) -> str:
         # There for more than three of the last six hours: a job that runs for one is not missed.
-        return f"(count_over_time(({present})[6h:10m]) > 18 unless {present})"
+        return f"count_over_time(({present})[6h:10m]) > 18"
 
     return Alert(
         "StreamTelemetryMissing",
-        f"{gone(semconv.LEDGER_STARTED)}\nor {gone(semconv.ENDED)}",
+        # A collector that begins anew knows a service without a ledger from its next stream on: then the silence of
+        # all tells, not that of one.
+        f"({lately(ledger)} unless {ledger})\nor ({lately(spans)} unless {ledger} unless on () {spans})",
         "A service no longer reports its streams.",
         "reported its streams until lately and does not now; no dashboard can tell whether they fail.",
         10,

@@ -175,17 +175,21 @@ def histogram(metric, per_minute, **more):
     return [*found, series(metric, steadily(below), "_count", **more)]
 
 
+def slow(ended, buckets):
+    """So many a minute end, and begin as the histogram of first chunks says."""
+    return [ledger(Result.OK, steadily(ended)), *histogram(sc.FIRST_CHUNK_TIME, buckets, stream_protocol="sse")]
+
+
 SLOW = [
     Case(
         "StreamFirstChunkSlow",
         "all between 10 and 30 s",
-        histogram(sc.FIRST_CHUNK_TIME, {"10": 0, "30": 9, "+Inf": 0}, stream_protocol="sse"),
+        slow(9, {"10": 0, "30": 9, "+Inf": 0}),
         fires("one stream in twenty of the last 15 minutes took 29s or more to its first chunk."),
     ),
-    Case(
-        "StreamFirstChunkSlow", "one in fifty", histogram(sc.FIRST_CHUNK_TIME, {"1": 49, "10": 0, "30": 1, "+Inf": 0})
-    ),
-    Case("StreamFirstChunkSlow", "one a minute", histogram(sc.FIRST_CHUNK_TIME, {"10": 0, "30": 1, "+Inf": 0})),
+    Case("StreamFirstChunkSlow", "one in fifty", slow(50, {"1": 49, "10": 0, "30": 1, "+Inf": 0})),
+    Case("StreamFirstChunkSlow", "subscriptions that wait for an event", slow(0, {"10": 0, "30": 9, "+Inf": 0})),
+    Case("StreamFirstChunkSlow", "one a minute", slow(1, {"10": 0, "30": 1, "+Inf": 0})),
 ]
 
 
@@ -308,6 +312,18 @@ MISSING = [
     Case("StreamTelemetryMissing", "it has no traffic", [started("5x400")], at=325),
     Case("StreamTelemetryMissing", "a job of an hour", [started("0+1x60")], at=90),
     Case("StreamTelemetryMissing", "it was taken away for good", [started("0+1x300")], at=600),
+    Case(
+        "StreamTelemetryMissing",
+        "a new collector has not heard of it yet",
+        [spans(Result.OK, "0+1x300"), spans(Result.OK, "0+1x400", service_name="other")],
+        at=325,
+    ),
+    Case(
+        "StreamTelemetryMissing",
+        "its spans are gone, its ledger goes on",
+        [spans(Result.OK, "0+1x300"), started("0+1x400")],
+        at=325,
+    ),
 ]
 
 CASES = [*BUDGET, *SILENT, *STALLED, *SLOW, *BLANK, *LIMIT, *MASKED, *UNKNOWN, *LOSSY, *MISSING]

@@ -33,7 +33,8 @@ LOST = About(
     102,
     "Lost telemetry",
     metric=f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}`, server role, natural end",
-    formula="1 - failures told by spans / failures in the ledger, over the whole time range, of those that send spans.",
+    formula="1 - failures told by spans / failures in the ledger, over the whole time range, of those that send spans; "
+    "**nothing to compare** where there are none of either.",
     good="below 1 %.",
     action="look at what the collector refused or could not hand on, then at the exporter of whoever leads below.",
 )
@@ -135,6 +136,7 @@ VERSIONS = About(
     action="two for long: a deployment has not reached everybody, and numbers may differ.",
 )
 
+NOT_COMPARED = {q.NOTHING_TO_DIVIDE: words.NOT_COMPARED}
 LOST_STEPS = ((0, words.GREEN), (0.01, words.ORANGE), (0.1, words.RED))
 ANY_STEPS = ((0, words.GREEN), (1, words.ORANGE))
 VANISHED_STEPS = ((-1e9, words.GREEN), (1, words.ORANGE), (10, words.RED))
@@ -143,7 +145,7 @@ VANISHED_STEPS = ((-1e9, words.GREEN), (1, words.ORANGE), (10, words.RED))
 def _tiles() -> list[p.AnyPanel]:
     return [
         p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=VANISHED_STEPS, nothing={}),
-        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOST_STEPS, nothing=parts.NO_FAILURES),
+        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOST_STEPS, nothing=NOT_COMPARED),
         p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 4, steps=LOST_STEPS),
         p.tile(FOLDED, q.tile(health.folded_routes()), 4, steps=LOST_STEPS),
         p.live_tile(OVERFLOW, health.overflowing(), 4, steps=ANY_STEPS),

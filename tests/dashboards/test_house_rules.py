@@ -203,7 +203,7 @@ def test_judging_tiles_are_grey_below(panel):
         assert (panel["options"]["colorMode"] == "none") == (not steps)
         mappings = panel["fieldConfig"]["defaults"].get("mappings") or [{"options": {}}]
         for number, meaning in mappings[0]["options"].items():
-            assert meaning["text"] in {words.NO_TRAFFIC, words.NO_FAILURES}
+            assert meaning["text"] in {words.NO_TRAFFIC, words.NO_FAILURES, words.NOT_COMPARED}
             assert not steps or float(number) < steps[0]["value"]
             assert f"{float(number):+g}" in panel["targets"][0]["expr"].replace(" ", "")
 

@@ -1,4 +1,7 @@
-"""A quarter of an hour of streams that never were, as Prometheus would have stored it: numbers to be found again."""
+"""What the incident leaves out: services without spans, without traffic, without any stream that could fail.
+
+A quarter of an hour of them as Prometheus would have stored it, the failures all in its last minutes.
+"""
 
 import itertools
 import time
@@ -51,7 +54,7 @@ def share(parts, wholes, chosen=STREAMS):
 def openmetrics():
     """The whole incident in the format that ``promtool tsdb create-blocks-from`` reads."""
     families = {}
-    for name, labels, samples in itertools.chain(_streams(), _stock(), _gauges(), _histograms()):
+    for name, labels, samples in itertools.chain(_streams(), _stock(), _gauges()):
         families.setdefault(name, []).append((labels, samples))
     for name, series in families.items():
         yield f"# TYPE {name} unknown"
@@ -109,23 +112,3 @@ def _gauges():
     for (service, state), count in ACTIVE.items():
         labels = {**process, "service_name": service, "stream_protocol": Protocol.SSE, "stream_state": state}
         yield semconv.ACTIVE.prometheus, labels, [(at, count) for at in always]
-
-
-def _histograms():
-    labels = {
-        "service_name": "chat",
-        "stream_role": Role.SERVER,
-        "stream_protocol": Protocol.SSE,
-        "http_route": "/v1/chat",
-    }
-    for metric in (semconv.FIRST_CHUNK_TIME, semconv.GAP):
-        yield from _buckets(metric, labels, {"0.5": 60, "1.0": 90, "+Inf": 100})
-
-
-def _buckets(metric, labels, counts):
-    own = {label.label for label in metric.labels} | {"service_name"}
-    labels = {label: value for label, value in labels.items() if label in own}
-    for bound, count in counts.items():
-        samples = _counter(_ends("ok", count), BEGIN + MINUTE, END)
-        every = [(at, 0) for at in range(BEGIN + MINUTE, samples[0][0], SCRAPE)]
-        yield f"{metric.prometheus}_bucket", {**labels, "le": bound}, every + samples

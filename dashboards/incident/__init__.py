@@ -3,8 +3,10 @@
 ```python
 with incident.load(folder) as prometheus:  # all series, recording rules and alerts
     for phase in incident.PHASES:
-        prometheus.value(substitute(expr, range=phase.range), phase.end)  # phase.figures() says what to expect
+        prometheus.value(substitute(expr, range=phase.range, rate_interval="4m"), phase.end)  # as phase.figures()
 ```
+
+Scrapes are a minute apart, so four minutes are the least for a rate.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["END", "FATES", "LINES", "PHASES", "START", "Phase", "load"]
 
 END = int(time.time()) // MINUTE * MINUTE - MINUTE
-"""Unix time. Recent, so that "the last 12 hours" show it; fixed when this module is imported."""
+"""Unix time. Recent, so that "the last 15 hours" show it; fixed when this module is imported."""
 START = END - MINUTE * sum(period.minutes for period in PERIODS)
 
 
@@ -88,9 +90,8 @@ class Phase:
         """What the tiles show at the end, over ``range``, by their titles; None where there is nothing to divide."""
 
         def chosen(line: Line) -> bool:
-            return (
-                line.role is sc.Role.SERVER and service in {None, line.service} and route in {None, line.route}
-            )  # fmt: skip
+            here = service in {None, line.service} and route in {None, line.route}
+            return here and line.role is sc.Role.SERVER
 
         counts = self.counts(lambda line: chosen(line) and line.kind is sc.Kind.BOUNDED)
 

@@ -4,7 +4,7 @@ Prometheus evaluates rules only now, never over what was backfilled. ``promtool 
 that for recording rules, one layer at a time, since a rule sees only what is in a block already; and it leaves alerts
 out. So each alert is handed to it as the recording of ``ALERTS``, the series that Prometheus itself would have
 written, its ``for`` as a subquery: present at every evaluation of that time. That the alerts as they are written do the
-same is shown by their own tests (``promtool test rules``), where the engine keeps the ``for``.
+same is shown by a replay of the incident in ``promtool test rules``, where the engine keeps the ``for``.
 """
 
 from __future__ import annotations

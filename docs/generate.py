@@ -107,12 +107,14 @@ def settings() -> str:
             *table(["variable", "default", "meaning", "allowed"], rows),
             "",
             "- Route globs are comma-separated and match the route's template or the path; `*` matches a slash too.",
+            "  Of what a client reads they match host and path: `api.example.com/v1/chat*`.",
             "- `STALL_THRESHOLD`: seconds, or `GLOB=SECONDS` by route: `10`, or `/feed/*=60,10`. Subscriptions have",
             "  none unless their route is named.",
             "- `TERMINALS`: `GLOB=event:NAME`, `GLOB=data:LITERAL`, `GLOB=json:KEY=VALUE` or `GLOB=none`, separated",
             "  by semicolons: `/v1/jobs/*=event:finished; /v1/log=none`.",
             "- `STATE_DIR`: `auto` is `$XDG_STATE_HOME`, or `~/.local/state`. See [recorder.md](recorder.md).",
-            "- `EXCLUDED_URLS` are matched against the path. Where it is not set, `OTEL_PYTHON_EXCLUDED_URLS` counts.",
+            "- `EXCLUDED_URLS` are matched against the path, of what a client asks for against host and path. Where it",
+            "  is not set, `OTEL_PYTHON_EXCLUDED_URLS` counts.",
             "",
         ]
     )

@@ -286,7 +286,7 @@ class Call(Reading):
         super()._close_books(stream, summary, attempt=attempt)
 
     def _request(self) -> Request:
-        request = read_request(self._method, self._path, self._headers)
+        request = read_request(self._method, self.target, self._headers)  # a path alone would be this service's own
         return request if self._asks is None else request._replace(accepts=self._asks)
 
     def _new(self, request: Request, protocol: str, kind: Kind, **more: Any) -> Stream:

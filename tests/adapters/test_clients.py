@@ -340,6 +340,15 @@ def test_retries_are_told(read, upstream, captured):
     assert [summary.retry for summary in captured] == ["none", "retried", "resumed"]
 
 
+@pytest.mark.parametrize(("routes", "kinds"), [("/v1/*", []), ("127.0.0.1/v1/*", ["bounded"]), ("*/v1/*", ["bounded"])])
+def test_routes_name_host_and_path(routes, kinds, read, upstream):
+    """A route of the service itself makes no stream of what it asks another service for by the same path."""
+    settings, _ = read_settings({"OTEL_PYTHON_STREAMING_ROUTES": routes})
+    with testing.capture(settings) as captured:
+        asyncio.run(all_of(read, upstream.answer(b"{}", path="/v1/embeddings", media_type="application/json")))
+    assert [summary.shape.kind.value for summary in captured] == kinds
+
+
 def test_excluded_addresses_are_left_alone(read, upstream):
     """An excluded URL, by host or path, is not watched."""
     settings, _ = read_settings({"OTEL_PYTHON_STREAMING_EXCLUDED_URLS": "^127.0.0.1/health"})

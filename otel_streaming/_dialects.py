@@ -45,7 +45,8 @@ _NOTHING_BUT_AN_ERROR = re.compile(
 _TOKENS = re.compile(
     rb'"(?:completion_tokens|output_tokens|eval_count|outputTokens|candidatesTokenCount)"\s*:\s*(\d{1,12})'
 )
-_MODEL = _value("model(?:Version)?", r"[^\"\\]{1,128}")
+_NAME = r"[\w.:/@+-]{1,128}"  # no words of a text: what else stands under the key is content, and no name
+_MODEL = _value("model", _NAME)
 
 
 class Told(NamedTuple):
@@ -80,6 +81,7 @@ class Rule:
         incomplete: Found in an ending event that itself says "stopped early".
         finish: Captures the finish reason.
         tells: Whether model and tokens are told; elsewhere the same words are content.
+        model: Captures the model's name.
         optional: Whether some servers leave the end out.
         begun: What the first events have told, of the stream that it was recognised in.
     """
@@ -94,6 +96,7 @@ class Rule:
     incomplete: Pattern = _NEVER
     finish: Pattern = _NEVER
     tells: bool = False
+    model: Pattern = _MODEL
     optional: bool = False
     begun: Told | None = None
 
@@ -133,6 +136,7 @@ _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was ref
     errors=_ERROR_OBJECT,
     finish=_value("(?:finishReason|blockReason)", r"\w{1,64}"),
     tells=True,
+    model=_value("modelVersion", _NAME),  # "model" is a role, and may be an argument of a function
 )
 
 RULES: tuple[Rule, ...] = (
@@ -319,7 +323,7 @@ def recognise(text: bytes, *, protocol: str) -> Rule | None:
     found = next((rule for rule in RULES if rule.protocol == protocol and rule.sniff.search(text)), None)
     if found is None:
         return FRAMING.get(protocol)
-    return _begun(found, _told(text, _NOTHING)) if found.tells else found
+    return _begun(found, _told(found, text, _NOTHING)) if found.tells else found
 
 
 @lru_cache(maxsize=64)
@@ -350,14 +354,14 @@ def ending(rule: Rule | None, events: Iterable[Event], reason: Reason | None = N
         reason = _read(rule, text, reason)
         finish = _capture(rule.finish, text) or finish
         if rule.tells:
-            told = _told(text, told)
+            told = _told(rule, text, told)
     if reason is Reason.COMPLETED and finish is not None and finish.lower() in _STOPPED_EARLY:
         reason = Reason.INCOMPLETE_DECLARED
     return Ending(reason, finish, int(told.tokens) if told.tokens else None, told.model, cut)
 
 
-def _told(text: bytes, before: Told) -> Told:
-    return Told(_capture(_TOKENS, text) or before.tokens, _capture(_MODEL, text) or before.model)
+def _told(rule: Rule, text: bytes, before: Told) -> Told:
+    return Told(_capture(_TOKENS, text) or before.tokens, _capture(rule.model, text) or before.model)
 
 
 def _read(rule: Rule, text: bytes, before: Reason | None) -> Reason | None:

@@ -114,8 +114,9 @@ class StreamHandle:
         notes = self._watch.notes() if self._watch is not None else None
         if notes is None:
             return
-        if not isinstance(value, str | bool | int | float) or not isinstance(key, str) or key.startswith("stream."):
-            self._refuse(f"set_attribute({key!r}): wants a name outside stream.* and a str, bool, int or float")
+        named = isinstance(key, str) and len(key) <= _MAX_TEXT and not key.startswith("stream.")
+        if not named or not isinstance(value, str | bool | int | float):
+            self._refuse(f"set_attribute({key!r:.80}): wants a name outside stream.* and a str, bool, int or float")
         elif key in notes.attributes or len(notes.attributes) < _MAX_ATTRIBUTES:
             notes.attributes[key] = value[:_MAX_TEXT] if isinstance(value, str) else value
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_SERIES = 1900
 """The SDK folds what exceeds 2,000 series of one instrument into a single one without labels."""
+_LONGEST_ROUTE = 256
 _PARTS = 61
 """Parts that open streams are kept in: where they are many it takes long to take hold of all at once."""
 _NEAR = 10
@@ -61,7 +62,8 @@ class Registry:
         self.process_id = secrets.token_hex(8)
 
     def cap_route(self, route: str | None) -> str | None:
-        """Return the route, or ``_OTHER`` when too many are told apart already."""
+        """Return the route, cut where it is no name any more, or ``_OTHER`` when too many are told apart already."""
+        route = route and route[:_LONGEST_ROUTE]
         if route is None or route in self._routes:
             return route
         if len(self._routes) >= self._max_routes or max(len(self._ended), len(self._states)) >= MAX_SERIES:

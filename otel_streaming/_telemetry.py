@@ -276,9 +276,7 @@ class Telemetry:
             sc.UPSTREAM_OUTCOME: s.upstream_outcome.value if s.upstream_outcome else None,
             sc.OUTPUT_TOKENS: s.output_tokens,
             sc.MODEL: self._model(s.model),
-            sc.FINISH_REASON: s.finish_reason[:_MAX_TEXT]
-            if s.finish_reason and self._settings.capture_finish_reason
-            else None,
+            sc.FINISH_REASON: s.finish_reason if self._settings.capture_finish_reason else None,
             sc.WEBSOCKET_CLOSE_CODE: s.close_code,
             sc.RETRY: s.retry.value,
             sc.ATTEMPT_BASIS: s.attempt_basis.value if s.attempt_basis else None,
@@ -305,7 +303,7 @@ class Telemetry:
             sc.OUTCOME: s.outcome.value,
             sc.RESULT: s.result.value,
         }
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: _bounded(value) for key, value in values.items() if value is not None}
 
     def _model(self, name: str | None) -> str | None:
         if name is None or not self._settings.model_names:
@@ -443,8 +441,12 @@ class _TokenBucket:
         return held_back
 
 
+def _bounded(value: Any) -> Any:
+    return value[:_MAX_TEXT] if isinstance(value, str) else value
+
+
 def _name(s: StreamSummary) -> str:
-    return " ".join(word for word in ("stream", s.method, s.server_address or s.shape.route) if word)
+    return " ".join(_bounded(word) for word in ("stream", s.method, s.server_address or s.shape.route) if word)
 
 
 def _wall_clock() -> Any:

@@ -783,6 +783,30 @@ def test_what_a_cut_stream_has_told(play, name, tokens, model):
     assert (s.reason, s.output_tokens, s.model) == (Reason.MISSING_TERMINAL, tokens, model)
 
 
+@pytest.mark.parametrize("said", ["my car is a Beetle", "x" * 129, "a\nb", "caf\u00e9", "", "{}"])
+def test_what_is_no_name_is_no_model(play, said):
+    """Words of a text under the key of the model are content, and are not told."""
+    assert play([sse(chat(finish="stop") | {"model": said})]).model is None
+
+
+@pytest.mark.parametrize(
+    "said", ["x" * 128, "ft:gpt-4o:acme::B1", "meta-llama/Llama-3.1+q4@r1", "us.anthropic.claude:0"]
+)
+def test_names_of_models(play, said):
+    """A fine-tune's, a repository's and a region's names are names."""
+    assert play([sse(chat(finish="stop") | {"model": said})]).model == said
+
+
+def test_arguments_of_a_function_are_no_model(play):
+    """Of Gemini's events only ``modelVersion`` names the model: a function's arguments come before it."""
+    called = {"functionCall": {"name": "sell", "args": {"model": "Beetle"}}}
+    event = gemini("w", "STOP")
+    event["candidates"][0]["content"]["parts"] = [called]
+    assert play([sse(event)]).model == "gemini-2.5-flash"
+    del event["modelVersion"]
+    assert play([sse(event)]).model is None
+
+
 DECLARED = [
     (Declared("event", "done"), b"event: done\ndata: {}\n\n", b"event: donee\ndata: done\n\n"),
     (Declared("event", "a.b"), b"data: x\nevent: a.b\n\n", b"event: aXb\ndata: a.b\n\n"),

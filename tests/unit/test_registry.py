@@ -93,6 +93,13 @@ def test_routes_are_capped():
     assert [registry.cap_route(route) for route in ("/a", "/b", "/c", "/a", None)] == ["/a", "/b", OTHER, "/a", None]
 
 
+def test_a_long_route_is_cut():
+    """What is longer than any template is cut, before it becomes a label."""
+    registry = Registry()
+    assert registry.cap_route("/" + "a" * 300) == "/" + "a" * 255
+    assert registry.cap_route("") == ""
+
+
 def test_series_are_capped():
     """Before the SDK would fold series together, new routes become ``_OTHER``."""
     registry = Registry(max_routes=1900)

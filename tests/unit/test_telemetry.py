@@ -6,10 +6,13 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Mapping
 from contextvars import copy_context
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
@@ -338,6 +341,49 @@ def test_model_names_are_capped(sdk):
         reporter.ended(played(DELTA.replace(b"gpt-4o", b"model-%d" % i)), None, [])
     models = [span.attributes["gen_ai.response.model"] for span in sdk.spans.get_finished_spans()]
     assert models == [*(f"model-{i}" for i in range(50)), *["_OTHER"] * 5, "model-0"]
+
+
+# -- bounds --------------------------------------------------------------------------------------------------
+
+
+def strings(value):
+    """Every string in what an exporter gets of one span or record."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from (key, *strings(one))
+
+
+ANY = st.builds(lambda text, times: text * times, st.text(max_size=20), st.sampled_from([0, 1, 30, 900]))
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(ANY, min_size=7, max_size=7), st.sampled_from(["POST", "_OTHER"]))
+def test_every_string_is_bounded(sdk, texts, method):
+    """Whatever an application, a model or a caller's host is called: no string of a span or a record is long."""
+    error, model, finish, host, value, route, identity = texts
+    registry = Registry()
+    shape = replace(SHAPE, route=registry.cap_route(route))
+    told = replace(
+        played(DELTA, shape=shape, recent=3),
+        error=error,
+        model=model,
+        finish_reason=finish,
+        method=method,
+        server_address=host or None,
+        reason=Reason.DECLARED_ERROR,
+        stream_id=identity,
+        attributes={"app.value": value},
+    )
+    telemetry(registry, LOGS="all").ended(told, None, [])
+    (span,), (record,) = sdk.spans.get_finished_spans(), sdk.records
+    sdk.spans.clear()
+    sdk.logs.clear()
+    said = [span.name, span.status.description or "", record.body, *strings(span.attributes)]
+    said += [*strings(record.attributes), *(text for event in span.events for text in strings(event.attributes))]
+    assert max(map(len, said)) <= 512
+    assert max(map(len, strings(span.attributes))) <= 256
 
 
 # -- the parent ----------------------------------------------------------------------------------------------

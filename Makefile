@@ -6,7 +6,7 @@ SDKS := .venv-sdks/sdks/.ready .venv-sdks/openai2/.ready
 PIP := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill lint dashboards incident docs bench conformance sdks clean
+.PHONY: help demo test fuzz kill chaos load lint dashboards incident docs bench conformance sdks clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the 
 
 kill: $(READY)  ## 200 rounds of killing workers at random under a real server (10 minutes; ARGS="--seed N --rounds N --server gunicorn")
 	$(BIN)/python -m tests.kill $(ARGS)
+
+chaos: $(READY)  ## kill, freeze, starve the pipeline under load; holds the ledger against what was derived; writes docs/reliability.md (20 minutes; ARGS="--only collector")
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+load: $(READY)  ## what one collector takes: streams a second, memory by series, the cardinality limit; writes docs/load.md (10 minutes)
+	$(BIN)/python -m tests.load $(ARGS)
 
 conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
 	$(BIN)/python -m tests.conformance $(ARGS)

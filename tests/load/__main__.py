@@ -193,7 +193,7 @@ are the collector's own.
   ever breaks one way has {many.series / many.routes:.0f} series, most of them buckets of histograms.
 - **Beyond 5,000 series of `stream_ended_total`** (`aggregation_cardinality_limit`) new ones are folded into one
   that names its service and nothing else, `otel_metric_overflow="true"`: the sum stays right, what is asked for by
-  reason or result is not. The dashboard *Stream trust* counts such series, and `StreamTelemetryLossy` sees what is in
+  reason or result is not. The dashboard *Streams: trust* counts such series, and `StreamTelemetryLossy` sees what is in
   them as failures that were not derived.
 - **Beyond 50,000 series** of the sums and the other histograms, each histogram one, new ones are dropped
   (`deltatocumulative`, `max_streams`), as in the last row.

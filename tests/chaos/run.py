@@ -130,6 +130,7 @@ class Run:
         self.backend = Backend(self.stack.prometheus.url)
         if any(isinstance(step, tuple) and step[0] == "backend" for step in scenario.steps):
             self.stack.collector.env["PROMETHEUS_OTLP"] = f"{self.backend.url}/api/v1/otlp"
+        self.stack.collector.argv += [f"--config=yaml:{value}" for value in scenario.collector]
         if scenario.disk:
             small_disk(self.stack.collector, scenario.disk)
         self.processes = {"collector": self.stack.collector, "prometheus": self.stack.prometheus_process}

@@ -9,6 +9,8 @@ RECOMMENDED = {
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60",
 }
+OFTEN = ("connectors::span_metrics/streams::metrics_flush_interval: 500ms", "processors::batch::timeout: 200ms")
+"""A collector that hands on four times as often what it has counted."""
 
 SIGNALS = {"killed": "KILL", "stopped": "TERM", "frozen": "STOP", "thawed": "CONT"}
 ANSWERS = ("passes", "503", "hangs", "resets")
@@ -23,6 +25,7 @@ class Scenario:
         steps: ``(who, what)``, or seconds to wait. Who: ``collector``, ``prometheus``, ``worker``, or ``backend``,
             which stands before Prometheus and answers in its place. What: of `SIGNALS`, of `ANSWERS`, or ``back``.
         settings: Environment of the service.
+        collector: What its configuration has otherwise, ``KEY::KEY: VALUE``.
         disk: Size of the file system for the collector's queue, KB; None for the ordinary one.
         shows: Words that the log of the collector or of the service must have: it has really happened.
         doubles: Whether something may be derived twice: a sender that got no answer repeats what had arrived.
@@ -33,6 +36,7 @@ class Scenario:
     name: str
     steps: tuple[tuple[str, str] | float, ...]
     settings: dict[str, str] = field(default_factory=lambda: DEFAULTS)
+    collector: tuple[str, ...] = ()
     disk: int | None = None
     shows: str = ""
     doubles: bool = False
@@ -63,6 +67,7 @@ SCENARIOS = (
     Scenario("nothing, three workers send at once", (5.0,)),
     Scenario("collector: kill -9, back after 5 s", down("collector", "killed", 5.0), loses=True),
     Scenario("collector: SIGTERM, back after 5 s", down("collector", "stopped", 5.0), loses=True),
+    Scenario("collector: SIGTERM, flushes each 0.5 s", down("collector", "stopped", 5.0), collector=OFTEN, loses=True),
     Scenario("collector: away for 20 s, SDK's defaults", down("collector", "killed", 20.0), loses=True),
     Scenario("collector: away for 20 s, recommended", down("collector", "killed", 20.0), RECOMMENDED, loses=True),
     Scenario("collector: frozen for 20 s, SDK's defaults", frozen("collector", 20.0), loses=True, doubles=True),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_streaming._locks import new_lock
 from otel_streaming._slots import PROGRESS_AT, SIZE, End, Header, Legacy, Open, Row, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import SpanContext
 
@@ -28,9 +28,10 @@ SLOTS = 12 * 1024
 STREAMS = 10_000
 """Streams recorded at one time; the other slots are for the ledger."""
 SLOW = 0.010
-"""Seconds: a write that takes longer, and takes longer once more, is the last one."""
-_FAR_TOO_SLOW = 1.0
-"""Seconds: a write that takes longer is the last one, whatever it waited for."""
+"""Seconds: a write that waits longer for the disk, five times in a row, is the last one."""
+_STRIKES = 5
+_ENOUGH = 1.0
+"""Seconds of waiting after which no further write is tried, whatever it was for."""
 
 
 class Place:
@@ -205,21 +206,21 @@ class Journal:
             self._write(Row(series, row.count, row.upto, row.handed), row.slot * SIZE)
 
     def _write_at_once(self, what: End | Open, slot: int) -> None:
-        """Write on an event loop. A thread may wait for a processor as well, so a slow write gets a second try.
+        """Write on an event loop, and not on one that waits for its disk.
 
-        Or for the interpreter, which others hold: they compute meanwhile, and a disk that is waited for does not.
+        A thread may wait for a processor or for the interpreter as well. So does, right after it, a pause of no length,
+        which waits for no disk; and a slow write is written once more.
         """
-        for _ in range(2):
-            began, computed = time.monotonic(), time.process_time()
-            self._write(what, slot * SIZE)
-            took = time.monotonic() - began
+        waited = paused = 0.0
+        for _ in range(_STRIKES):
+            took = _timed(self._write, what, slot * SIZE)
             if took <= SLOW:
                 return
-            idle = took if took > _FAR_TOO_SLOW else took - 4 * (time.process_time() - computed)
-            if idle <= SLOW:
+            waited, paused = waited + took, paused + _timed(time.sleep, 0)
+            if waited > _ENOUGH:
+                break
+            if 4 * paused > waited:
                 return
-            if idle > 10 * SLOW:
-                break  # that was no processor
         self._trouble = self._trouble or f"writing takes longer than {SLOW} s"
 
     def _write(self, what: Header | End | Row | Legacy | Open | Progress, at: int) -> None:
@@ -230,3 +231,9 @@ class Journal:
                 self._trouble = "a write came short"
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs the recorder, and not the watch
             self._trouble = str(error)
+
+
+def _timed(function: Callable[..., None], *args: Any) -> float:
+    began = time.monotonic()
+    function(*args)
+    return time.monotonic() - began

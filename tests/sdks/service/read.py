@@ -125,6 +125,8 @@ class Case:
 
     def report(self):
         """Print what was said, to the caller and by the spans of its trace."""
+        engine().tell()  # of what the garbage collector has ended
+        time.sleep(0.1)  # the watchdog may be telling of it at this moment
         spans = self.spans.get_finished_spans()
         (own,) = [span for span in spans if span.instrumentation_scope.name == "application"]
         ours = [span for span in spans if span.instrumentation_scope.name == "otel_streaming"]

@@ -55,7 +55,7 @@ _EXPIRED = Cause(Reason.DEADLINE_EXCEEDED, Origin.CLIENT)
 _AT_EXIT = Cause(Reason.UNKNOWN, Origin.UNKNOWN)
 _SHORT = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 
-_DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
+_DELIMITERS: dict[str, tuple[bytes, ...]] = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
 _LONG = 512
 """Bytes of a message above which its events are counted one by one."""
 
@@ -242,7 +242,7 @@ class Call(Reading):
             self._left -= len(body)
 
     def _many(self, body: Any) -> None:
-        delimiters = _DELIMITERS.get(self.stream.shape.protocol, ()) if self.stream is not None else ()  # type: ignore[call-overload]
+        delimiters = _DELIMITERS.get(self.stream.shape.protocol, ()) if self.stream is not None else ()
         self._events += max((body.count(mark) for mark in delimiters), default=1) - 1
 
     @harmless

@@ -40,3 +40,18 @@ def both():
 def captured():
     with capture() as summaries:
         yield summaries
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server for a module's tests, which breaks off where it is told to."""
+    from upstream import Upstream
+
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def upstream(server):
+    server.answers.clear()
+    return server

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import gzip
 import logging
+from functools import partial
 
 import aiohttp
 import httpx
@@ -15,7 +16,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
 from test_clients import DONE, TOKENS, WHOLE
 from test_httpx import spans
-from upstream import CUT, Upstream
+from upstream import CUT, instrumented
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import AiohttpStreamingInstrumentor, HTTPXStreamingInstrumentor
@@ -23,28 +24,7 @@ from otel_streaming.instrumentor import AiohttpStreamingInstrumentor, HTTPXStrea
 BODY, ALL = b"".join(TOKENS), b"".join(WHOLE)
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Upstream() as server:
-        yield server
-
-
-@pytest.fixture
-def upstream(server):
-    server.answers.clear()
-    return server
-
-
-@contextlib.contextmanager
-def hooked(on=True):
-    if not on:
-        yield
-        return
-    AiohttpStreamingInstrumentor().instrument()
-    try:
-        yield
-    finally:
-        AiohttpStreamingInstrumentor().uninstrument()
+hooked = partial(instrumented, AiohttpStreamingInstrumentor)
 
 
 @pytest.fixture

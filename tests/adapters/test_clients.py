@@ -14,7 +14,7 @@ import pytest
 import requests
 import urllib3
 from readers import ASYNC, READERS
-from upstream import CUT, Upstream
+from upstream import CUT
 
 from otel_streaming import testing
 from otel_streaming._config import read_settings
@@ -45,18 +45,6 @@ def _hooked():
     yield
     for instrumentor in INSTRUMENTORS:
         instrumentor().uninstrument()
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Upstream() as server:
-        yield server
-
-
-@pytest.fixture
-def upstream(server):
-    server.answers.clear()
-    return server
 
 
 @pytest.fixture(params=READERS)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+from functools import partial
 
 import httpx
 import httpx2
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 from test_clients import TOKENS, WHOLE
-from upstream import CUT, Upstream
+from upstream import CUT, Upstream, instrumented
 
 from otel_streaming import testing
 from otel_streaming._config import read_settings
@@ -32,16 +33,7 @@ def upstream():
         yield server
 
 
-@contextlib.contextmanager
-def hooked(on=True):
-    if not on:
-        yield
-        return
-    HTTPXStreamingInstrumentor().instrument()
-    try:
-        yield
-    finally:
-        HTTPXStreamingInstrumentor().uninstrument()
+hooked = partial(instrumented, HTTPXStreamingInstrumentor)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import requests
@@ -19,7 +20,7 @@ from opentelemetry.instrumentation.utils import suppress_http_instrumentation, s
 from opentelemetry.trace import SpanKind
 from test_clients import DONE, TOKENS, WHOLE
 from test_httpx import spans
-from upstream import CUT, Upstream
+from upstream import CUT, instrumented
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import URLLib3StreamingInstrumentor
@@ -28,28 +29,7 @@ BODY, ALL = b"".join(TOKENS), b"".join(WHOLE)
 SSE = {"accept": "text/event-stream"}
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Upstream() as server:
-        yield server
-
-
-@pytest.fixture
-def upstream(server):
-    server.answers.clear()
-    return server
-
-
-@contextlib.contextmanager
-def hooked(on=True):
-    if not on:
-        yield
-        return
-    URLLib3StreamingInstrumentor().instrument()
-    try:
-        yield
-    finally:
-        URLLib3StreamingInstrumentor().uninstrument()
+hooked = partial(instrumented, URLLib3StreamingInstrumentor)
 
 
 @pytest.fixture

@@ -104,3 +104,16 @@ class Upstream:
             writer.write(b"0\r\n\r\n")
         await writer.drain()
         return answer.length is None and not answer.open_end
+
+
+@contextlib.contextmanager
+def instrumented(instrumentor, on=True):
+    """Have a library instrumented within the block, or not, for what is to be the same either way."""
+    if not on:
+        yield
+        return
+    instrumentor().instrument()
+    try:
+        yield
+    finally:
+        instrumentor().uninstrument()

@@ -81,12 +81,12 @@ _UNPACK = """
     apt="apt-get -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD"
     $apt update
     $apt install --download-only --reinstall --no-install-recommends --yes "$NAME"
-    for package in archives/*.deb; do dpkg -x "$package" "$OUT/root"; done
-    find "$OUT/root" -name '*.so*' -exec mv {} "$OUT/lib" ';'
+    for package in archives/*.deb; do dpkg -x "$package" "$OUT/unpacked"; done
+    find "$OUT/unpacked" -name '*.so*' -exec mv {} "$OUT/lib" ';'
     cat >"$OUT/$NAME" <<'END'
 #!/bin/sh
 here=$(dirname "$0")
-LD_LIBRARY_PATH=$here/lib exec "$here/root/usr/sbin/$(basename "$0")" "$@"
+LD_LIBRARY_PATH=$here/lib exec "$here/unpacked/usr/sbin/$(basename "$0")" "$@"
 END
     chmod +x "$OUT/$NAME"
 """

@@ -248,6 +248,20 @@ def test_a_transport_that_answers_nonsense_fails_as_before(module, nonsense):
 
 
 @BOTH
+def test_who_leaves_the_block_has_stopped_then(module, upstream):
+    """What is closed is told at once, though the reader keeps all it has."""
+    url = upstream.answer(*TOKENS, 30)
+    with testing.capture() as captured, hooked(), module.Client() as client:
+        with client.stream("GET", url) as response:
+            messages = response.iter_raw()
+            next(messages)
+        assert [(s.reason.value, s.origin.value) for s in captured] == [("consumer_stopped", "client")]
+        assert response.is_closed
+        messages.close()
+    assert len(captured) == 1
+
+
+@BOTH
 def test_what_nobody_closed_is_told_when_it_is_collected(module, upstream):
     """A response that is dropped unread is a reader that stopped; the finaliser is the last resort."""
     url = upstream.answer(*TOKENS, 30)

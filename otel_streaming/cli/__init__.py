@@ -1,0 +1,31 @@
+"""The command line, ``otel-streaming``: one module a command; what they need beside the plugin is the extra ``cli``."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+NEEDS = ("typer", "rich", "httpx", "opentelemetry.proto")
+HINT = 'otel-streaming: the command line needs {missing}: pip install "otel-streaming[cli]"'
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it (exit status 2)."""
+    missing = [name for name in NEEDS if not _there(name)]
+    if missing:
+        sys.exit(_refuse(HINT.format(missing=", ".join(missing))))
+    from otel_streaming.cli.app import app  # noqa: PLC0415 - needs what was just looked for
+
+    app()
+
+
+def _there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # its parent is missing, or it is switched off
+        return False
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2

@@ -1,0 +1,21 @@
+"""The commands, in the order in which ``otel-streaming --help`` lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from otel_streaming._version import __version__
+
+app = typer.Typer(
+    name="otel-streaming",
+    help="How every stream really ended.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _options(*, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 SDKS := .venv-sdks/sdks/.ready .venv-sdks/openai2/.ready
+SITE := $(BIN)/sphinx-build -q -E -W --keep-going docs docs/_build/html
 PIP := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill chaos load lint dashboards incident docs bench conformance sdks clean
+.PHONY: help demo test fuzz kill chaos load lint dashboards incident docs site bench conformance sdks clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +32,7 @@ test: lint  ## everything: ruff, mypy, unit tests (every branch of the pure modu
 	$(BIN)/python -m stack.binaries
 	$(BIN)/python -m dashboards --check
 	$(BIN)/python docs/generate.py --check
+	$(SITE)
 	$(BIN)/coverage run -m pytest tests/unit
 	$(BIN)/coverage report
 	$(BIN)/pytest --ignore=tests/unit $(ARGS)
@@ -46,6 +48,9 @@ incident: $(READY)  ## half a day of every fault in a real Prometheus, to look a
 
 docs: $(READY)  ## generate the reference pages in docs/
 	$(BIN)/python docs/generate.py
+
+site: $(READY)  ## docs/ as a site, in docs/_build/html; a link or an anchor that leads nowhere is an error
+	$(SITE)
 
 bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
 	$(BIN)/python -m bench

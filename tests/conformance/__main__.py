@@ -82,7 +82,7 @@ def commands(matrix):
     return ["| server | command |", "|---|---|", *(f"| {name} | `{line}` |" for name, line in matrix.SERVERS.items())]
 
 
-TRANSPARENCY = """### With us and without
+TRANSPARENCY = """## With us and without
 
 Each row was run a second time at the same time without us, by the same clients. Compared cell by cell: status, headers
 (but `date`), body, and how the answer ended (clean, cut, reset, silent) as the client saw them; which exceptions and

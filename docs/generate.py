@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dashboards.__main__ import DASHBOARDS
 from otel_streaming import semconv
 from otel_streaming._config import PREFIX, BadValueError, Settings
+from otel_streaming._stream import TRANSITIONS, Life, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +179,70 @@ def dashboard(board: dict[str, Any]) -> list[str]:
     return [f"## {board['title']}", "", text, "", *table(["panel", "shows", "from"], shown), ""]
 
 
-PAGES = {"contract.md": contract, "settings.md": settings, "dashboards.md": dashboards}
+LIVES = """\
+Generated from `TRANSITIONS` in `otel_streaming/_stream.py`. One state machine serves all roles: of a server, of a
+client, of an iterable watched by hand, of a WebSocket. The adapters tell it what happens, and it knows no clock, no
+library and no side.
+
+- `asked`: nothing has been answered. `open`: the headers are out, and no progress has been made; keep-alives are none.
+- `finished`: the final message has passed, which is no success until the application has returned: behind
+  `BaseHTTPMiddleware` an exception follows it. `closed`: a close frame has passed, whose code says how it ended.
+- `gone`: the reader has left, and the application may go on. `broken`: a failure was seen, and it may still clean up.
+  What follows either is its echo, so the earliest evidence stands; but a close frame explains a departure.
+- `ended`: the application has returned. Now the verdict is formed ([endings.md](endings.md))."""
+
+
+def lifecycle() -> str:
+    """Return the page of the lifecycle table: what changes a state drawn, everything listed."""
+    moves: dict[tuple[str, str], list[str]] = {}
+    for life in Life:
+        for signal in Signal:
+            if (after := TRANSITIONS[life, signal]) is not life:
+                moves.setdefault((life.name.lower(), after.name.lower()), []).append(signal.name.lower())
+    rows = [
+        [f"`{life.name.lower()}`"]
+        + ["" if (after := TRANSITIONS[life, signal]) is life else f"`{after.name.lower()}`" for signal in Signal]
+        for life in Life
+    ]
+    return "\n".join(
+        [
+            "# The life of a stream",
+            "",
+            LIVES,
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            f"    [*] --> {next(iter(Life)).name.lower()}",
+            *(f"    {before} --> {after}: {', '.join(signals)}" for (before, after), signals in moves.items()),
+            f"    {Life.ENDED.name.lower()} --> [*]",
+            "```",
+            "",
+            "Every signal in every state; an empty cell changes nothing.",
+            "",
+            *table(["state", *(f"`{signal.name.lower()}`" for signal in Signal)], rows),
+            "",
+        ]
+    )
+
+
+def commands() -> str:
+    """Return the page of every command, as typer itself describes them."""
+    words = ["otel_streaming.cli.app", "utils", "docs", "--name", "otel-streaming", "--title", "Commands"]
+    described = subprocess.run(  # noqa: S603 - its own words
+        [sys.executable, "-m", "typer", *words], check=True, capture_output=True, text=True
+    )
+    title, _, rest = described.stdout.rstrip().partition("\n")
+    needs = 'Generated from `otel_streaming/cli`. They need the extra `cli`: `pip install "otel-streaming[cli]"`.'
+    return f"{title}\n\n{needs}\n{rest}\n"
+
+
+PAGES = {
+    "contract.md": contract,
+    "settings.md": settings,
+    "dashboards.md": dashboards,
+    "lifecycle.md": lifecycle,
+    "commands.md": commands,
+}
 
 
 def main() -> int:

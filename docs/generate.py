@@ -7,119 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dashboards.__main__ import DASHBOARDS
-from otel_streaming import semconv
-from otel_streaming._config import PREFIX, BadValueError, Settings
 from otel_streaming._stream import TRANSITIONS, Life, Signal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from otel_streaming.cli.catalog import contract_page, markdown_table, settings_page
 
 HERE = Path(__file__).parent
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Return a Markdown table."""
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def contract() -> str:
-    """Return the page of every name that is emitted."""
-    attributes = [
-        [f"`{a}`", a.value_type, a.unit, a.brief, ", ".join(f"`{word.value}`" for word in a.values or ())]
-        for a in semconv.ATTRIBUTES
-        if a not in {semconv.STATE, semconv.PROCESS_ID, semconv.STALLED}
-    ]
-    metrics = [
-        [
-            f"`{m.name}`",
-            f"`{m.prometheus}`",
-            m.instrument,
-            m.source,
-            m.brief,
-            ", ".join(f"`{a.label}`" for a in m.labels),
-        ]
-        for m in semconv.METRICS
-    ]
-    reasons = [[f"`{reason.value}`", f"`{outcome.value}`"] for reason, outcome in semconv.REASON_OUTCOME.items()]
-    return "\n".join(
-        [
-            "# The contract: every name",
-            "",
-            "Generated from `otel_streaming/semconv.py`. Label values outside a closed list become `_OTHER`.",
-            "No signal carries stream content, header values, query strings or addresses of clients. The list is whole",
-            "and fixed.",
-            "",
-            "## Span attributes",
-            "",
-            f"Scope `{semconv.SCOPE}`, kind INTERNAL, name `stream METHOD ROUTE`. The HTTP and GenAI attributes are",
-            "those of the OpenTelemetry semantic conventions.",
-            "",
-            *table(["attribute", "type", "unit", "meaning", "values"], attributes),
-            "",
-            f"Gap buckets: {', '.join(f'{bound:g}' for bound in semconv.GAP_BOUNDS)} s and above.",
-            "",
-            "Events: " + ", ".join(f"`{event.value}`" for event in semconv.Event) + ".",
-            "",
-            "## Metrics",
-            "",
-            "Labels stand beside the service's (`service_name`, `service_namespace`, `deployment_environment_name`).",
-            "",
-            *table(["OpenTelemetry", "Prometheus", "instrument", "from", "meaning", "labels"], metrics),
-            "",
-            "## Reasons and the outcome each stands for",
-            "",
-            *table(["reason", "outcome"], reasons),
-            "",
-        ]
-    )
-
-
-def allowed(parse: Callable[[str], Any]) -> str:
-    """Return what a setting takes, in the words of its own complaint."""
-    try:
-        parse("((")
-    except BadValueError as complaint:
-        return str(complaint)
-    return "comma-separated route globs"
-
-
-def settings() -> str:
-    """Return the page of every setting."""
-    rows = [
-        [
-            f"`{PREFIX}{s.name.upper()}`",
-            f"`{s.metadata['text']}`" if s.metadata["text"] else "",
-            s.metadata["brief"],
-            allowed(s.metadata["parse"]),
-        ]
-        for s in fields(Settings)
-    ]
-    return "\n".join(
-        [
-            "# Settings",
-            "",
-            "Generated from `otel_streaming/_config.py`. All are optional environment variables, read once. A bad",
-            "value is reported once in the log, with what is allowed, and the default is used.",
-            "",
-            *table(["variable", "default", "meaning", "allowed"], rows),
-            "",
-            "- Route globs are comma-separated and match the route's template or the path; `*` matches a slash too.",
-            "  Of what a client reads they match host and path: `api.example.com/v1/chat*`.",
-            "- `STALL_THRESHOLD`: seconds, or `GLOB=SECONDS` by route: `10`, or `/feed/*=60,10`. Subscriptions have",
-            "  none unless their route is named.",
-            "- `TERMINALS`: `GLOB=event:NAME`, `GLOB=data:LITERAL`, `GLOB=json:KEY=VALUE` or `GLOB=none`, separated",
-            "  by semicolons: `/v1/jobs/*=event:finished; /v1/log=none`.",
-            "- `STATE_DIR`: `auto` is `$XDG_STATE_HOME`, or `~/.local/state`. See [recorder.md](recorder.md).",
-            "- `EXCLUDED_URLS` are matched against the path, of what a client asks for against host and path. Where it",
-            "  is not set, `OTEL_PYTHON_EXCLUDED_URLS` counts.",
-            "",
-        ]
-    )
 
 
 NEEDS = """\
@@ -153,7 +48,7 @@ def dashboards() -> str:
             "do first. Import all of `dashboards/out/*.json` into Grafana 10.4 or later: they link to each other, and",
             "every link keeps the time range and what you have chosen.",
             "",
-            *table(
+            *markdown_table(
                 ["file", "dashboard", "asks"],
                 [[f"`{board['uid']}.json`", board["title"], board["description"]] for board in boards],
             ),
@@ -176,7 +71,7 @@ def dashboard(board: dict[str, Any]) -> list[str]:
             continue
         metric, formula, *_ = (part.partition(":** ")[2] for part in panel["description"].split("\n\n"))
         shown.append([panel["title"], formula, metric.replace("|", "or")])
-    return [f"## {board['title']}", "", text, "", *table(["panel", "shows", "from"], shown), ""]
+    return [f"## {board['title']}", "", text, "", *markdown_table(["panel", "shows", "from"], shown), ""]
 
 
 LIVES = """\
@@ -219,7 +114,7 @@ def lifecycle() -> str:
             "",
             "Every signal in every state; an empty cell changes nothing.",
             "",
-            *table(["state", *(f"`{signal.name.lower()}`" for signal in Signal)], rows),
+            *markdown_table(["state", *(f"`{signal.name.lower()}`" for signal in Signal)], rows),
             "",
         ]
     )
@@ -237,8 +132,8 @@ def commands() -> str:
 
 
 PAGES = {
-    "contract.md": contract,
-    "settings.md": settings,
+    "contract.md": contract_page,
+    "settings.md": settings_page,
     "dashboards.md": dashboards,
     "lifecycle.md": lifecycle,
     "commands.md": commands,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from otel_streaming._version import __version__
+from otel_streaming.cli.catalog import catalog
+from otel_streaming.cli.export import export
 
 app = typer.Typer(
     name="otel-streaming",
@@ -19,3 +21,7 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
     if version:
         typer.echo(__version__)
         raise typer.Exit
+
+
+app.command()(catalog)
+app.command()(export)

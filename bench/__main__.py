@@ -26,9 +26,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from bench import client
 from bench.many import LOOKS, looks
-from otel_streaming import StreamingMiddleware
+from bench.workloads import EVENT, TICK, Cycle, bare, ours, page, scope, serve, streaming, waiting
 from otel_streaming._config import Settings
-from otel_streaming.asgi import hooked_router
 from otel_streaming.testing import capture
 
 if TYPE_CHECKING:
@@ -42,72 +41,6 @@ OPENED = 2
 """Repeats of opening so many: what they hold hardly differs."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
-EVENT = (
-    b'data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"m",'
-    b'"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
-)
-TICK = b"data: tick\n\n"
-STREAM = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-CHUNK = {"type": "http.response.body", "body": EVENT, "more_body": True}
-LAST = {"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False}
-JSON = [(b"content-type", b"application/json"), (b"content-length", b"2")]
-
-
-class Cycle:
-    """A server's side of one exchange, as uvicorn has it."""
-
-    disconnected = False
-
-    async def send(self, message: Any) -> None:
-        """Take a message."""
-
-    async def receive(self) -> dict[str, Any]:
-        """Give the request."""
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-
-async def streaming(_: Any, __: Any, send: Any) -> None:
-    """Stream many chunks."""
-    await send(STREAM)
-    for _n in range(CHUNKS):
-        await send(CHUNK)
-    await send(LAST)
-
-
-async def page(_: Any, receive: Any, send: Any) -> None:
-    """Answer with a small JSON page."""
-    await receive()
-    await send({"type": "http.response.start", "status": 200, "headers": JSON})
-    await send({"type": "http.response.body", "body": b"{}", "more_body": False})
-
-
-async def waiting(_: Any, __: Any, send: Any, move: asyncio.Event, event: bytes = EVENT) -> None:
-    """Stream some chunks and stay open; send another one when told to. Each is an object of its own."""
-    await send(STREAM)
-    for _n in range(10):
-        await send({**CHUNK, "body": bytes(memoryview(event))})
-    while await move.wait():
-        await send({**CHUNK, "body": bytes(memoryview(event))})
-
-
-def bare(app: Any) -> Any:
-    """Add nothing."""
-
-    async def call(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
-    return call
-
-
-def ours(app: Any) -> Any:
-    """Add both hooks."""
-
-    async def call(_: Any, scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
-    router = hooked_router(call, lambda _: "/v1/chat")
-    return StreamingMiddleware(partial(router, None))
-
 
 VARIANTS: dict[str, Callable[[Any], Any]] = {
     "bare": bare,
@@ -117,36 +50,15 @@ VARIANTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def scope() -> dict[str, Any]:
-    """Return a request's scope."""
-    headers = [(b"host", b"localhost"), (b"accept", b"*/*"), (b"user-agent", b"bench")]
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/chat",
-        "raw_path": b"/v1/chat",
-        "query_string": b"",
-        "root_path": "",
-        "headers": headers,
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-
-
-async def added(app: Any, calls: int, per: int) -> dict[str, tuple[float, float]]:
+async def added(what: str, app: Any, calls: int, per: int) -> dict[str, tuple[float, float]]:
     """Return for each variant the microseconds it adds to one of ``per`` steps of a call, and their spread."""
     apps = {name: wrap(app) for name, wrap in VARIANTS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in apps}
     for repeat in range(REPEATS):
-        sys.stderr.write(f"\r{app.__name__}: {repeat + 1} of {REPEATS} ")
+        sys.stderr.write(f"\r{what}: {repeat + 1} of {REPEATS} ")
         for name, wrapped in apps.items():
             began = time.perf_counter()
-            for _ in range(calls):
-                cycle = Cycle()
-                await wrapped(scope(), cycle.receive, cycle.send)
+            await serve(wrapped, calls)
             seconds[name].append((time.perf_counter() - began) / per * 1e6)
     sys.stderr.write("\n")
     least = min(seconds["bare"])
@@ -190,8 +102,8 @@ async def talking(move: asyncio.Event) -> None:
 
 async def measure() -> str:
     """Measure everything; return the page."""
-    chunk = await added(streaming, 1, CHUNKS)
-    request = await added(page, REQUESTS, REQUESTS)
+    chunk = await added("streaming", partial(streaming, chunks=CHUNKS), 1, CHUNKS)
+    request = await added("page", page, REQUESTS, REQUESTS)
     model, ticks = await kept(EVENT), await kept(TICK)
     sys.stderr.write(f"{2 * LOOKS} looks at {OPEN} open streams\n")
     watched = [await looks(talking, OPEN, recorder=recorder) for recorder in (False, True)]

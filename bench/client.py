@@ -14,38 +14,43 @@ from typing import TYPE_CHECKING
 import httpx
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
+from bench.workloads import DONE, EVENT
 from otel_streaming.instrumentor import HTTPXStreamingInstrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    Hook = Callable[[httpx.Client], AbstractContextManager[None]]
 
 CHUNKS = 2000
 REQUESTS = 200
 REPEATS = 40
 
-EVENT = (
-    b'data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"m",'
-    b'"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
-)
-
 
 class Body(httpx.SyncByteStream):
     """A stream of many chunks."""
 
+    def __init__(self, chunks: int) -> None:
+        self._chunks = chunks
+
     def __iter__(self) -> Iterator[bytes]:
         """Give them."""
-        for _ in range(CHUNKS):
+        for _ in range(self._chunks):
             yield EVENT
-        yield b"data: [DONE]\n\n"
+        yield DONE
 
 
 class Model(httpx.BaseTransport):
-    """A model server that answers at once."""
+    """A model server that answers at once, by a stream of so many chunks or by a small JSON body."""
+
+    def __init__(self, chunks: int = 1) -> None:
+        self._chunks = chunks
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer by a stream, or by a small JSON body."""
+        """Answer."""
         if request.url.path == "/chat":
-            return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(self._chunks))
         return httpx.Response(200, headers={"content-type": "application/json"}, content=b"{}")
 
 
@@ -56,9 +61,9 @@ def streaming(client: httpx.Client) -> None:
             pass
 
 
-def plain(client: httpx.Client) -> None:
+def plain(client: httpx.Client, requests: int = REQUESTS) -> None:
     """Ask for JSON."""
-    for _ in range(REQUESTS):
+    for _ in range(requests):
         client.post("http://model/json")
 
 
@@ -79,9 +84,9 @@ def contrib(client: httpx.Client) -> Iterator[None]:
     yield
 
 
-VARIANTS = {
+VARIANTS: dict[str, tuple[Hook, ...]] = {
     "bare": (),
-    "otel-streaming": (ours,),
+    "ours": (ours,),
     "contrib httpx": (contrib,),
     "both": (contrib, ours),
 }
@@ -93,7 +98,7 @@ def added(work: Callable[[httpx.Client], None], per: int) -> dict[str, tuple[flo
     for repeat in range(REPEATS):
         sys.stderr.write(f"\rclient, {work.__name__}: {repeat + 1} of {REPEATS} ")
         for name, hooks in VARIANTS.items():
-            with ExitStack() as stack, httpx.Client(transport=Model()) as client:
+            with ExitStack() as stack, httpx.Client(transport=Model(CHUNKS)) as client:
                 for hook in hooks:
                     stack.enter_context(hook(client))
                 began = time.perf_counter()
@@ -112,7 +117,7 @@ def table() -> list[str]:
         f"| {request[name][0]:.0f} | {request[name][1]:.1f} (+{request[name][2]:.1f}) |"
         for name in VARIANTS
     ]
-    ratio = chunk["otel-streaming"][0] / chunk["bare"][0]
+    ratio = chunk["ours"][0] / chunk["bare"][0]
     return [
         "## A client: httpx, synchronous",
         "",

@@ -82,11 +82,12 @@ _UNPACK = """
     $apt update
     $apt install --download-only --reinstall --no-install-recommends --yes "$NAME"
     for package in archives/*.deb; do dpkg -x "$package" "$OUT/unpacked"; done
-    find "$OUT/unpacked" -name '*.so*' -exec mv {} "$OUT/lib" ';'
+    find "$OUT/unpacked" -path '*/libexec/*' -o -name '*.so*' -exec mv {} "$OUT/lib" ';'
     cat >"$OUT/$NAME" <<'END'
 #!/bin/sh
 here=$(dirname "$0")
-LD_LIBRARY_PATH=$here/lib exec "$here/unpacked/usr/sbin/$(basename "$0")" "$@"
+export LD_LIBRARY_PATH="$here/lib" VALGRIND_LIB="$here/unpacked/usr/libexec/valgrind"
+exec "$here"/unpacked/usr/*bin/"$(basename "$0")" "$@"
 END
     chmod +x "$OUT/$NAME"
 """
@@ -119,6 +120,7 @@ PRODUCTS = (
     ),
     Product(name="nginx", on_path={"nginx": "nginx"}, minimum=(1, 18), recipe=_UNPACK, version="-v"),
     Product(name="haproxy", on_path={"haproxy": "haproxy"}, minimum=(2, 6), recipe=_UNPACK, version="-v"),
+    Product(name="valgrind", on_path={"valgrind": "valgrind"}, minimum=(3, 19), recipe=_UNPACK),
 )
 
 
@@ -152,7 +154,7 @@ def _version(program: str, how: str = "--version") -> tuple[int, ...]:
         answer = subprocess.run([program, how], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    match = re.search(r"version:? (?:nginx/)?v?(\d+)\.(\d+)", answer.stdout + answer.stderr)
+    match = re.search(r"(\d+)\.(\d+)", answer.stdout + answer.stderr)
     return tuple(map(int, match.groups())) if match else ()
 
 

@@ -68,6 +68,7 @@ def test_go_too_old(empty):
         ("promtool", "promtool", "promtool, version 3.7.0 (branch: HEAD, revision: abc)"),
         ("nginx", "nginx", "nginx version: nginx/1.22.1"),
         ("haproxy", "haproxy", "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/"),
+        ("valgrind", "valgrind", "valgrind-3.19.0"),
     ],
 )
 def test_on_path(empty, name, called, says):

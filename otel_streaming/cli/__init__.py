@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-NEEDS = ("typer", "rich", "httpx", "opentelemetry.proto")
+NEEDS = ("typer", "rich", "httpx", "h11", "opentelemetry.proto")
 HINT = 'otel-streaming: the command line needs {missing}: pip install "otel-streaming[cli]"'
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich", "httpx", "opentelemetry.proto"])
+@pytest.mark.parametrize("missing", ["typer", "rich", "httpx", "h11", "opentelemetry.proto"])
 def test_a_missing_library_is_named_with_what_installs_it(missing):
     """Without a library of the extra, one line says which is missing and how to get it; no traceback."""
     code = f"""if True:

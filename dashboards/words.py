@@ -6,9 +6,15 @@ by family: purple is cut short, orange and yellow failed, red a 5xx, blue the re
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Protocol, Reason, Retry, State
+from otel_streaming import _words
+from otel_streaming.semconv import Cache, Origin, Reason, Retry, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Code = TypeVar("Code")
 
 
 class Word(NamedTuple):
@@ -41,96 +47,81 @@ NONE = Word("none of these", GREY)
 ALL = Word("all together", "text")
 UNEXPLAINED = Word("cause not reported", GREY)
 
-REASONS = {
-    Reason.HTTP_5XX: Word("5xx instead of a stream", RED),
-    Reason.MISSING_TERMINAL: Word("cut short: no end marker", PURPLE),
-    Reason.CONNECTION_LOST: Word("cut short: connection lost", "light-purple"),
-    Reason.INCOMPLETE_RESPONSE: Word("cut short: answer left unfinished", "semi-dark-purple"),
-    Reason.PROCESS_DEATH: Word("cut short: process died", "dark-purple"),
-    Reason.UPSTREAM_MASKED: Word("cut short: upstream, behind a clean end", "super-light-purple"),
-    Reason.PRODUCER_ERROR: Word("failed: exception in the code", ORANGE),
-    Reason.IN_BAND_ERROR: Word("failed: error event in the stream", "light-orange"),
-    Reason.SERVER_CANCELLED: Word("failed: cancelled by the server", "semi-dark-orange"),
-    Reason.PROTOCOL_ERROR: Word("failed: broken framing", "dark-orange"),
-    Reason.DECLARED_ERROR: Word("failed: declared by the application", "super-light-orange"),
-    Reason.IDLE_TIMEOUT: Word("failed: upstream went silent", "yellow"),
-    Reason.DEADLINE_EXCEEDED: Word("failed: deadline passed", "semi-dark-yellow"),
-    Reason.SERVER_SHUTDOWN: Word("failed: server shut down", "dark-yellow"),
-    Reason.CLIENT_TIMEOUT: Word("failed: reader stopped reading", "light-yellow"),
-    Reason.CONNECT_FAILED: Word("failed: upstream not reached", "dark-red"),
-    Reason.CLIENT_DISCONNECT: Word("reader left", BLUE),
-    Reason.CONSUMER_STOPPED: Word("reader had enough", "light-blue"),
-    Reason.COMPLETED: Word("complete", GREEN),
-    Reason.INCOMPLETE_DECLARED: Word("complete: stopped at a declared limit", "light-green"),
-    Reason.UNKNOWN: Word("unknown", "#9fa4ad"),
-}
 
-STATES = {
-    State.FLOWING: Word("flowing", GREEN),
-    State.WAITING: Word("waiting for the first chunk", BLUE),
-    State.BACKPRESSURED: Word("reader is slow", "light-orange"),
-    State.STALLED: Word("stalled", STALLED.colour),
-    State.ABANDONED: Word("reader gone, still working", "dark-purple"),
-}
+def _coloured(texts: Mapping[Code, str], colours: Mapping[Code, str]) -> dict[Code, Word]:
+    return {code: Word(texts[code], colour) for code, colour in colours.items()}
 
-ORIGINS = {
-    Origin.UPSTREAM: Word("the upstream", PURPLE),
-    Origin.SERVER: Word("this service", ORANGE),
-    Origin.INTERMEDIARY: Word("something in between", "yellow"),
-    Origin.CLIENT: Word("the reader", BLUE),
-    Origin.UNKNOWN: Word("not known", REASONS[Reason.UNKNOWN].colour),
-}
+
+REASONS = _coloured(
+    _words.REASONS,
+    {
+        Reason.HTTP_5XX: RED,
+        Reason.MISSING_TERMINAL: PURPLE,
+        Reason.CONNECTION_LOST: "light-purple",
+        Reason.INCOMPLETE_RESPONSE: "semi-dark-purple",
+        Reason.PROCESS_DEATH: "dark-purple",
+        Reason.UPSTREAM_MASKED: "super-light-purple",
+        Reason.PRODUCER_ERROR: ORANGE,
+        Reason.IN_BAND_ERROR: "light-orange",
+        Reason.SERVER_CANCELLED: "semi-dark-orange",
+        Reason.PROTOCOL_ERROR: "dark-orange",
+        Reason.DECLARED_ERROR: "super-light-orange",
+        Reason.IDLE_TIMEOUT: "yellow",
+        Reason.DEADLINE_EXCEEDED: "semi-dark-yellow",
+        Reason.SERVER_SHUTDOWN: "dark-yellow",
+        Reason.CLIENT_TIMEOUT: "light-yellow",
+        Reason.CONNECT_FAILED: "dark-red",
+        Reason.CLIENT_DISCONNECT: BLUE,
+        Reason.CONSUMER_STOPPED: "light-blue",
+        Reason.COMPLETED: GREEN,
+        Reason.INCOMPLETE_DECLARED: "light-green",
+        Reason.UNKNOWN: "#9fa4ad",
+    },
+)
+
+STATES = _coloured(
+    _words.STATES,
+    {
+        State.FLOWING: GREEN,
+        State.WAITING: BLUE,
+        State.BACKPRESSURED: "light-orange",
+        State.STALLED: STALLED.colour,
+        State.ABANDONED: "dark-purple",
+    },
+)
+
+ORIGINS = _coloured(
+    _words.ORIGINS,
+    {
+        Origin.UPSTREAM: PURPLE,
+        Origin.SERVER: ORANGE,
+        Origin.INTERMEDIARY: "yellow",
+        Origin.CLIENT: BLUE,
+        Origin.UNKNOWN: REASONS[Reason.UNKNOWN].colour,
+    },
+)
 """Who ended it."""
 
-RETRIES = {
-    Retry.RETRIED: Word("begun again", ORANGE),
-    Retry.RESUMED: Word("taken up again", GREEN),
-}
+RETRIES = _coloured(
+    _words.RETRIES,
+    {
+        Retry.RETRIED: ORANGE,
+        Retry.RESUMED: GREEN,
+    },
+)
 
-CACHES = {
-    Cache.NONE: Word("no cache on the way", GREY),
-    Cache.MISS: Word("a cache on the way, not used", "yellow"),
-    Cache.HIT: Word("out of a cache", ORANGE),
-}
+CACHES = _coloured(
+    _words.CACHES,
+    {
+        Cache.NONE: GREY,
+        Cache.MISS: "yellow",
+        Cache.HIT: ORANGE,
+    },
+)
 
 WINDOWS = {"5m": RED, "1h": ORANGE, "6h": "yellow", "3d": BLUE}
 """Burn rates: the shorter, the hotter."""
 
 PLAIN = "text"
-PROTOCOLS = {
-    protocol: Word(text, PLAIN)
-    for protocol, text in {
-        Protocol.SSE: "Server-sent events",
-        Protocol.NDJSON: "JSON lines",
-        Protocol.JSON_ARRAY: "JSON array",
-        Protocol.JSON_SEQ: "JSON text sequence",
-        Protocol.MULTIPART: "Multipart",
-        Protocol.EVENTSTREAM: "AWS event stream",
-        Protocol.WEBSOCKET: "WebSocket",
-        Protocol.CHUNKED: "Chunked body",
-        Protocol.FIXED: "Body of known length",
-        Protocol.ITERABLE: "Items, not bytes",
-        OTHER: "not known",
-    }.items()
-}
-DIALECTS = {
-    dialect: Word(text, PLAIN)
-    for dialect, text in {
-        Dialect.OPENAI_CHAT: "OpenAI chat completions",
-        Dialect.OPENAI_RESPONSES: "OpenAI Responses",
-        Dialect.ANTHROPIC_MESSAGES: "Anthropic Messages",
-        Dialect.GEMINI: "Gemini",
-        Dialect.OLLAMA: "Ollama",
-        Dialect.COHERE: "Cohere",
-        Dialect.BEDROCK: "Bedrock",
-        Dialect.VERCEL_AI: "Vercel AI",
-        Dialect.LANGSERVE: "LangServe",
-        Dialect.LANGGRAPH: "LangGraph",
-        Dialect.MCP: "MCP",
-        Dialect.A2A: "A2A",
-        Dialect.AG_UI: "AG-UI",
-        Dialect.DECLARED: "your own marker",
-        Dialect.NONE: "none: no end marker to look for",
-        OTHER: "not known",
-    }.items()
-}
+PROTOCOLS = {protocol: Word(text, PLAIN) for protocol, text in _words.PROTOCOLS.items()}
+DIALECTS = {dialect: Word(text, PLAIN) for dialect, text in _words.DIALECTS.items()}

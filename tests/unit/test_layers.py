@@ -24,7 +24,7 @@ PURE = {
         "_stream",
         "_tail",
     ),
-    "_verdict",
+    *("_verdict", "_words"),
 }
 BASE = {*PURE, "_version"}
 ENGINE = {

@@ -52,8 +52,8 @@ docs: $(READY)  ## generate the reference pages in docs/
 site: $(READY)  ## docs/ as a site, in docs/_build/html; a link or an anchor that leads nowhere is an error
 	$(SITE)
 
-bench: $(READY)  ## what a chunk, a request and an open stream cost, beside the stock instrumentation
-	$(BIN)/python -m bench
+bench: .venv-sdks/bench/.ready  ## what a chunk, a request and an open stream cost, beside every other tool that installs; writes docs/performance.md (8 minutes; ARGS=--tiny only sees that all runs)
+	.venv-sdks/bench/bin/python -m bench $(ARGS)
 
 kill: $(READY)  ## 200 rounds of killing workers at random under a real server (10 minutes; ARGS="--seed N --rounds N --server gunicorn")
 	$(BIN)/python -m tests.kill $(ARGS)

@@ -12,26 +12,23 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.trace import TracerProvider
 
-from bench import client
-from bench.workloads import bare, ours, page, serve, streaming
+from bench.client import HttpxClient
+from bench.peers import BARE, OURS
+from bench.workloads import Site, bare, ours, serve
 from otel_streaming._config import Settings
 from otel_streaming.testing import capture
 from stack import find_or_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from bench.client import Hook
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS: dict[str, Callable[[Any], Any]] = {
@@ -43,18 +40,14 @@ _TOTAL = re.compile(r"^==(\d+)== Collected : (\d+)$", re.MULTILINE)
 
 
 def _asgi(wrap: Callable[[Any], Any], what: str, steps: int) -> None:
-    app = {"chunk": partial(streaming, chunks=steps), "request": page, "stream": streaming}[what]
-    asyncio.run(serve(wrap(app), 1 if what == "chunk" else steps))
+    site = Site()
+    site.chunks = steps if what == "chunk" else 1
+    path = "/page" if what == "request" else "/chat"
+    asyncio.run(serve(wrap(site.asgi), path, 1 if what == "chunk" else steps))
 
 
-def _client(hooks: Sequence[Hook], what: str, steps: int) -> None:
-    with ExitStack() as stack, httpx.Client(transport=client.Model(steps)) as opened:
-        for hook in hooks:
-            stack.enter_context(hook(opened))
-        if what == "chunk":
-            client.streaming(opened)
-        else:
-            client.plain(opened, steps)
+def _client(name: str, what: str, steps: int) -> None:
+    getattr(HttpxClient(name), what)(steps)
 
 
 def _works() -> Iterator[tuple[str, str, int, Callable[[int], None]]]:
@@ -63,8 +56,8 @@ def _works() -> Iterator[tuple[str, str, int, Callable[[int], None]]]:
         for name, wrap in VARIANTS.items():
             yield what, name, steps, partial(_asgi, wrap, what)
     for what, steps in (("chunk", 400), ("request", 40)):
-        for name in ("bare", "ours"):
-            yield f"client-{what}", name, steps, partial(_client, client.VARIANTS[name], what)
+        for name, peer in (("bare", BARE), ("ours", OURS)):
+            yield f"client-{what}", name, steps, partial(_client, peer, what)
 
 
 def _children() -> None:

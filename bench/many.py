@@ -7,7 +7,6 @@ machine does. All streams have moved since the last look, as the crash recorder 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import tempfile
 import threading
 import time
@@ -21,7 +20,6 @@ from otel_streaming._watchdog import EVERY
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-LOOKS = 20
 _sleep = time.sleep
 
 
@@ -60,8 +58,10 @@ def _holds(*, recorder: bool) -> Iterator[Holds]:
             use(before)
 
 
-async def looks(begin: Callable[[asyncio.Event], Coroutine[None, None, None]], count: int, *, recorder: bool) -> str:
-    """Return a row of the table: what a look at ``count`` open streams costs.
+async def looks(
+    begin: Callable[[asyncio.Event], Coroutine[None, None, None]], count: int, *, recorder: bool, times: int
+) -> list[list[float]]:
+    """Return what each of the looks at ``count`` open streams costs: its share of a core, its longest hold in seconds.
 
     ``begin`` makes a stream that sends something each time the event is set.
     """
@@ -74,17 +74,14 @@ async def looks(begin: Callable[[asyncio.Event], Coroutine[None, None, None]], c
             await asyncio.sleep(0.01)
         await asyncio.sleep(2 * EVERY)  # a look that has been begun before
         holds.looks.clear()
-        while len(holds.looks) < LOOKS:
+        while len(holds.looks) < times:
             so_far = len(holds.looks)
             move.set()
             move.clear()
             while len(holds.looks) == so_far:  # noqa: ASYNC110 - it is the watchdog's thread that looks
                 await asyncio.sleep(0.05)
-        taken = holds.looks[:LOOKS]  # those that follow see the streams end
+        taken = holds.looks[:times]  # those that follow see the streams end
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    shares = [sum(look) / EVERY * 100 for look in taken]
-    longest = [max(look) * 1000 for look in taken]
-    cells = [f"{min(figures):.2f} (+{statistics.median(figures) - min(figures):.2f})" for figures in (shares, longest)]
-    return f"| {'watchdog and recorder' if recorder else 'watchdog'} | {' | '.join(cells)} | {max(longest):.2f} |"
+    return [[sum(look) / EVERY, max(look)] for look in taken]

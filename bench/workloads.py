@@ -1,7 +1,9 @@
-"""What is measured: applications, clients and messages that take no time of their own."""
+"""What is measured: applications and messages that take as little time of their own as can be."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,7 @@ from otel_streaming import StreamingMiddleware
 from otel_streaming.asgi import hooked_router
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 EVENT = (
     b'data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"m",'
@@ -19,9 +20,8 @@ EVENT = (
 TICK = b"data: tick\n\n"
 DONE = b"data: [DONE]\n\n"
 STREAM = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-CHUNK = {"type": "http.response.body", "body": EVENT, "more_body": True}
 LAST = {"type": "http.response.body", "body": DONE, "more_body": False}
-JSON = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+PAGE = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 
 
 class Cycle:
@@ -29,36 +29,70 @@ class Cycle:
 
     disconnected = False
 
+    def __init__(self) -> None:
+        self._asked = False
+
     async def send(self, message: Any) -> None:
         """Take a message."""
 
     async def receive(self) -> dict[str, Any]:
-        """Give the request."""
+        """Give the request; after it nothing comes."""
+        if self._asked:
+            await asyncio.Event().wait()
+        self._asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def streaming(_: Any, __: Any, send: Any, chunks: int = 1) -> None:
-    """Stream some chunks."""
-    await send(STREAM)
-    for _n in range(chunks):
-        await send(CHUNK)
-    await send(LAST)
+class Site:
+    """What an application does: ``/page`` answers at once, ``/wait`` stays open, every other path streams.
 
+    Attributes:
+        chunks: How many chunks a stream has.
+        event: Each of them.
+        seconds: What the sending of all chunks has taken so far.
+        moved: How many chunks the streams have sent that stay open, each when ``move`` is set.
+    """
 
-async def page(_: Any, receive: Any, send: Any) -> None:
-    """Answer with a small JSON page."""
-    await receive()
-    await send({"type": "http.response.start", "status": 200, "headers": JSON})
-    await send({"type": "http.response.body", "body": b"{}", "more_body": False})
+    def __init__(self) -> None:
+        self.chunks = 1
+        self.event = EVENT
+        self.seconds = 0.0
+        self.moved = 0
+        self.move = asyncio.Event()
 
+    async def body(self, path: str) -> AsyncIterator[bytes]:
+        """Yield the chunks of a stream, each an object of its own where it stays open."""
+        chunks, event = self.chunks, self.event
+        if path == "/wait":
+            for _ in range(chunks):
+                yield bytes(memoryview(event))
+            while await self.move.wait():
+                self.moved += 1
+                yield bytes(memoryview(event))
+        began = time.perf_counter()
+        for _ in range(chunks):
+            yield event
+        self.seconds += time.perf_counter() - began
+        yield DONE
 
-async def waiting(_: Any, __: Any, send: Any, move: asyncio.Event, event: bytes = EVENT) -> None:
-    """Stream some chunks and stay open; send another one when told to. Each is an object of its own."""
-    await send(STREAM)
-    for _n in range(10):
-        await send({**CHUNK, "body": bytes(memoryview(event))})
-    while await move.wait():
-        await send({**CHUNK, "body": bytes(memoryview(event))})
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        """Be a plain ASGI application, which sends without a generator where it is measured."""
+        path = scope["path"]
+        if path == "/page":
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": PAGE})
+            await send({"type": "http.response.body", "body": b"{}", "more_body": False})
+            return
+        await send(STREAM)
+        chunk = {"type": "http.response.body", "body": self.event, "more_body": True}
+        if path == "/wait":
+            async for body in self.body(path):
+                await send({**chunk, "body": body})
+        began = time.perf_counter()
+        for _ in range(self.chunks):
+            await send(chunk)
+        self.seconds += time.perf_counter() - began
+        await send(LAST)
 
 
 def bare(app: Any) -> Any:
@@ -71,26 +105,26 @@ def bare(app: Any) -> Any:
 
 
 def ours(app: Any) -> Any:
-    """Add both hooks."""
+    """Add both hooks; the path is the route."""
 
     async def call(_: Any, scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, send)
 
-    router = hooked_router(call, lambda _: "/v1/chat")
+    router = hooked_router(call, lambda scope: scope["path"])
     return StreamingMiddleware(partial(router, None))
 
 
-def scope() -> dict[str, Any]:
+def scope(path: str) -> dict[str, Any]:
     """Return a request's scope."""
     headers = [(b"host", b"localhost"), (b"accept", b"*/*"), (b"user-agent", b"bench")]
     return {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": "GET",
         "scheme": "http",
-        "path": "/v1/chat",
-        "raw_path": b"/v1/chat",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": headers,
@@ -99,8 +133,8 @@ def scope() -> dict[str, Any]:
     }
 
 
-async def serve(app: Callable[..., Any], times: int) -> None:
+async def serve(app: Callable[..., Any], path: str, times: int) -> None:
     """Let an application answer so many requests, one after the other."""
     for _ in range(times):
         cycle = Cycle()
-        await app(scope(), cycle.receive, cycle.send)
+        await app(scope(path), cycle.receive, cycle.send)

@@ -1,0 +1,269 @@
+"""docs/performance.md: what one run has measured, as tables; what was missed, and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import statistics
+import textwrap
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.load import CHUNKS, CONNECTIONS
+from bench.peers import API, BARE, OURS
+from bench.pool import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.measures import Run
+
+US, KIB, MS = 1e6, 1 / 1024, 1e3
+EXCLUDED = "contrib ASGI, exclude_spans"
+_PACKAGES = (
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-asgi",
+    "fastapi",
+    "prometheus-fastapi-instrumentator",
+    "starlette-exporter",
+    "sentry-sdk",
+    "ddtrace",
+    "elastic-apm",
+    "logfire",
+    "httpx",
+    "openai",
+    "opentelemetry-instrumentation-openai",
+    "openinference-instrumentation-openai",
+)
+
+
+class Target(NamedTuple):
+    """What was meant to be had, what is, and why it is not where it is missed."""
+
+    what: str
+    most: float
+    measured: float
+    unit: str
+    why: str
+
+
+def added(figures: dict[str, Figure], name: str) -> float:
+    """Return what something adds to the bare."""
+    return figures[name].least - figures[BARE].least
+
+
+def targets(run: Run) -> list[Target]:
+    """Return all of them."""
+    chunk = added(run.asgi["chunk"], OURS) * US
+    bare, ours = (run.uvicorn[name].processor.least for name in (BARE, OURS))
+    share, hold = _looked(run.looks[0])
+    return [
+        Target("a chunk, both hooks", 0.5, chunk, "us", WHY["chunk"]),
+        Target(
+            "the same, beside contrib with `exclude_spans`",
+            0.4,
+            chunk / (added(run.asgi["chunk"], EXCLUDED) * US),
+            "times",
+            WHY["peer"],
+        ),
+        Target("a request that does not stream", 3, added(run.asgi["request"], OURS) * US, "us", WHY["request"]),
+        Target("an open stream", 4, added(run.asgi["memory"], OURS) * KIB, "KiB", WHY["memory"]),
+        Target(
+            "an open stream of no dialect",
+            1.5,
+            added(run.asgi["memory without dialect"], OURS) * KIB,
+            "KiB",
+            WHY["memory"],
+        ),
+        Target(
+            f"processor's time that uvicorn takes more, {CHUNKS} chunks a stream",
+            2,
+            (ours / bare - 1) * 100,
+            "%",
+            WHY["uvicorn"],
+        ),
+        Target("the watchdog, of a core", 1, share.least * 100, "%", WHY["watchdog"]),
+        Target("its longest hold, the worst of all looks", 1, hold * MS, "ms", WHY["hold"]),
+        Target(
+            "import, beyond OpenTelemetry's own",
+            60,
+            (run.imports[OURS].least - run.imports[API].least) * MS,
+            "ms",
+            WHY["import"],
+        ),
+    ]
+
+
+WHY = {
+    "chunk": "a chunk passes two functions of ours and one method of the stream; two readings of the clock, the gap's "
+    "bucket and the last three chunks that a verdict may need are what it is for",
+    "peer": "that looks at the type of each message and at nothing else",
+    "request": "a request is not known to be no stream before its headers pass: until then it has a watch, both hooks "
+    "and a copy of the context, from which its parent would be taken",
+    "memory": "two coroutines, and two functions with what they close over, are what two hooks hold by themselves",
+    "uvicorn": "what a chunk takes is the same for every server, and uvicorn's own is small",
+    "watchdog": "it looks at every open stream once a second",
+    "hold": "it lets others in once 0.4 ms have passed, and looks at the clock every 20 streams; the garbage collector "
+    "and the other threads of a shared machine run in between",
+    "import": "tables of patterns are compiled when they are imported",
+}
+
+
+def _looked(looks: list[list[float]]) -> tuple[Figure, float]:
+    return Figure.of(share for share, _ in looks), max(hold for _, hold in looks)
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Return a table in Markdown, and an empty line."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
+
+
+def cell(figures: dict[str, Figure], name: str, scale: float, digits: int) -> str:
+    """Return what something adds, its spread, and how many times it is what we add."""
+    more, mine = added(figures, name), added(figures, OURS)
+    times = "" if name == OURS or mine <= 0 else f" x{max(0.0, more) / mine:.1f}"
+    return f"{more * scale:.{digits}f} (+{figures[name].spread * scale:.{digits}f}){times}"
+
+
+def _asgi(run: Run) -> list[str]:
+    columns = {"chunk": (US, 2), "request": (US, 1), "stream": (US, 0), "memory": (KIB, 2)}
+    columns["memory without dialect"] = (KIB, 2)
+    bare = run.uvicorn[BARE].processor.least
+    rows = [
+        [
+            name,
+            *(cell(run.asgi[what], name, *form) for what, form in columns.items()),
+            f"{run.uvicorn[name].rate:.0f}",
+            f"{bare / run.uvicorn[name].processor.least * 100:.1f} %",
+        ]
+        for name in run.asgi["chunk"]
+        if name != BARE
+    ]
+    head = ["", "us a chunk", "us a request that does not stream", "us a stream", "KiB an open stream"]
+    return [
+        "## A plain ASGI application",
+        "",
+        *table([*head, "the same, of no dialect", "streams/s by uvicorn", "of bare, by processor"], rows),
+        f"A stream is one of one chunk, from its beginning to its span. KiB are of {run.sizes.open:,} open streams",
+        f"that have sent ten chunks. uvicorn's streams have {CHUNKS} chunks, {CONNECTIONS} connections ask for them,",
+        f"and bare it serves {run.uvicorn[BARE].rate:.0f} a second; the last column is the processor's time that it",
+        "takes bare, of what it takes with the hooks.",
+        "",
+    ]
+
+
+def _fastapi(run: Run) -> list[str]:
+    columns = {"chunk": (US, 2), "request": (US, 0), "stream": (US, 0), "memory": (KIB, 1)}
+    rows = [
+        [name, *(cell(run.fastapi[what], name, *form) for what, form in columns.items())]
+        for name in run.fastapi["chunk"]
+        if name != BARE
+    ]
+    head = ["", "us a chunk", "us a request that does not stream", "us a stream"]
+    return ["## FastAPI", "", *table([*head, f"KiB an open stream of {run.sizes.open_fastapi:,}"], rows)]
+
+
+def _growth(run: Run) -> list[str]:
+    lines = ["## What grows", "", "In us, the bare included.", ""]
+    said = {
+        "chunks": "a chunk, of a stream of so many",
+        "open streams": "a chunk, where so many streams are open that send one each",
+        "routes": "a stream of one chunk, on each of so many routes",
+    }
+    for what, sizes in run.growth.items():
+        names = list(next(iter(sizes.values())))
+        rows = [
+            [name, *(f"{sizes[n][name].least * US:.2f} (+{sizes[n][name].spread * US:.2f})" for n in sizes)]
+            for name in names
+        ]
+        lines += table([said[what], *(f"{n:,}" for n in sizes)], rows)
+    return lines
+
+
+def _watchdog(run: Run) -> list[str]:
+    rows = []
+    for name, looks in zip(("watchdog", "watchdog and recorder"), run.looks, strict=True):
+        share, longest = _looked(looks)
+        median = statistics.median(hold for _, hold in looks)
+        rows.append(
+            [name, f"{share.least * 100:.2f} (+{share.spread * 100:.2f})", f"{median * MS:.2f}", f"{longest * MS:.2f}"]
+        )
+    return [
+        "## The watchdog",
+        "",
+        f"Once a second it looks at all open streams, here {run.sizes.open:,}, which have sent a chunk meanwhile. A",
+        "hold of the interpreter is the processor's time of its thread between two pauses. In each look the recorder",
+        "writes how far a twentieth of many streams have come.",
+        "",
+        *table(["", "% of a core", "longest hold of a look, ms (median)", f"of {len(run.looks[0])} looks"], rows),
+    ]
+
+
+def _clients(run: Run) -> list[str]:
+    lines = ["## Clients", "", "Synchronous, of a transport that answers at once.", ""]
+    for kind, figures in run.clients.items():
+        rows = [
+            [name, *(text for of in figures.values() for text in (f"{of[name].least * US:.2f}", cell(of, name, US, 2)))]
+            for name in figures["chunk"]
+        ]
+        lines += table([kind, "us a chunk", "added", "us a request that does not stream", "added"], rows)
+    return lines
+
+
+def _instructions(run: Run) -> list[str]:
+    call = run.counts["chunk", BARE]
+    rows = []
+    for what in dict.fromkeys(what for what, _ in run.counts):
+        bare, mine, contrib = (run.counts.get((what, name)) for name in (BARE, "ours", "contrib"))
+        more = [count - bare if count and bare else None for count in (mine, contrib)]
+        rows.append([what, *("" if count is None else f"{count:,.0f} ({count / call:.1f})" for count in (bare, *more))])
+    return [
+        "## Instructions",
+        "",
+        "As callgrind counts them, whatever the machine's load; `make test` holds what we add against bounds. In",
+        "brackets: how many awaited calls of a function that does nothing take as many.",
+        "",
+        *table(["step", "bare", "added by otel-streaming", f"added by {EXCLUDED}"], rows),
+    ]
+
+
+def _targets(run: Run) -> list[str]:
+    found = targets(run)
+    rows = []
+    for target in found:
+        missed = target.measured - target.most
+        verdict = "met" if missed <= 0 else f"missed by {missed:.2f}"
+        most = f"≤ {target.most:g} {target.unit}"
+        rows.append([target.what, most, f"{target.measured:.2f}", verdict, target.why if missed > 0 else ""])
+    return table(["added by otel-streaming", "target", "measured", "", "why"], rows)
+
+
+def text(run: Run) -> str:
+    """Return the page."""
+    imports = [[name, f"{it.least * MS:.0f} (+{it.spread * MS:.0f})"] for name, it in run.imports.items()]
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return "\n".join(
+        [
+            "# What it costs",
+            "",
+            "Written by `make bench`: what is added to the same thing without, each in a process of its own, in turn;",
+            "the least of many runs, in brackets how far their median lies above it, after x how many times it is what",
+            "otel-streaming adds. No SDK has an exporter here, nor anything else to send to; ours has its crash",
+            f"recorder on. CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, shared,",
+            f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d};",
+            *textwrap.wrap(f"{packages}.", 118),
+            "",
+            *_targets(run),
+            *_asgi(run),
+            *_fastapi(run),
+            *_growth(run),
+            *_watchdog(run),
+            *_clients(run),
+            "## Import",
+            "",
+            *table(["", "ms"], imports),
+            *_instructions(run),
+        ]
+    )

@@ -1,0 +1,234 @@
+"""Who is measured beside us, each put in place as its own documentation says, with nothing to send its data to.
+
+Each runs in a process of its own: what it patches it patches there. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from bench import workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.workloads import Site
+
+OURS = "otel-streaming"
+BARE = "bare"
+API = "opentelemetry API"
+
+
+def providers() -> None:
+    """Have the SDK, without an exporter."""
+    resolve_name("opentelemetry.trace:set_tracer_provider")(resolve_name("opentelemetry.sdk.trace:TracerProvider")())
+    resolve_name("opentelemetry.metrics:set_meter_provider")(resolve_name("opentelemetry.sdk.metrics:MeterProvider")())
+
+
+def fastapi(site: Site, *, native: bool = False) -> Any:
+    """Return the site as a FastAPI application, whose own telemetry is on by default."""
+    response = resolve_name("starlette.responses:StreamingResponse")
+    app = resolve_name("fastapi:FastAPI")(telemetry=dict.fromkeys(("tracing", "metrics", "logs"), native))
+
+    async def page() -> dict[str, str]:
+        return {}
+
+    async def stream(path: str) -> Any:
+        return response(site.body(f"/{path}"), media_type="text/event-stream")
+
+    app.get("/page")(page)
+    app.get("/{path}")(stream)
+    return app
+
+
+# -- plain ASGI -----------------------------------------------------------------------------------------------
+
+
+def _ours(app: Any) -> Any:
+    providers()
+    return workloads.ours(app)
+
+
+def _contrib(app: Any, **settings: Any) -> Any:
+    providers()
+    return resolve_name("opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware")(app, **settings)
+
+
+def _sentry() -> None:
+    transport = resolve_name("sentry_sdk.transport:Transport")
+    nowhere = type("Nowhere", (transport,), {"capture_envelope": lambda *_: None})
+    resolve_name("sentry_sdk:init")(dsn="http://key@127.0.0.1:1/1", traces_sample_rate=1.0, transport=nowhere)
+
+
+def _sentry_asgi(app: Any) -> Any:
+    _sentry()
+    return resolve_name("sentry_sdk.integrations.asgi:SentryAsgiMiddleware")(app, asgi_version=3)
+
+
+def _ddtrace() -> None:
+    trace_filter = resolve_name("ddtrace.trace:TraceFilter")
+    dropped = type("Dropped", (trace_filter,), {"process_trace": lambda *_: None})
+    resolve_name("ddtrace.trace:tracer").configure(trace_processors=[dropped()])
+
+
+def _ddtrace_asgi(app: Any) -> Any:
+    _ddtrace()
+    return resolve_name("ddtrace.contrib.asgi:TraceMiddleware")(app)
+
+
+_ELASTIC = {
+    "service_name": "bench",
+    "disable_send": True,
+    "central_config": False,
+    "cloud_provider": False,
+    "metrics_interval": "0s",
+}
+
+
+def _elastic_asgi(app: Any) -> Any:
+    return resolve_name("elasticapm.contrib.asgi:ASGITracingMiddleware")(app, **_ELASTIC)
+
+
+def _logfire() -> Any:
+    logfire = resolve_name("logfire")
+    logfire.configure(send_to_logfire=False, console=False)
+    return logfire
+
+
+ASGI: dict[str, Callable[[Any], Any]] = {
+    BARE: workloads.bare,
+    OURS: _ours,
+    "contrib ASGI, exclude_spans": lambda app: _contrib(app, exclude_spans=["send", "receive"]),
+    "contrib ASGI": _contrib,
+    "sentry-sdk": _sentry_asgi,
+    "ddtrace": _ddtrace_asgi,
+    "elastic-apm": _elastic_asgi,
+    "logfire": lambda app: _logfire().instrument_asgi(app),
+}
+"""By name: what is put around a plain ASGI application."""
+
+# -- FastAPI --------------------------------------------------------------------------------------------------
+
+
+def _fastapi_ours(site: Site) -> Any:
+    providers()
+    resolve_name("otel_streaming.instrumentor:ASGIStreamingInstrumentor")().instrument()
+    return resolve_name("otel_streaming:StreamingMiddleware")(fastapi(site))  # which a server's entry would do
+
+
+def _native(site: Site) -> Any:
+    providers()
+    return fastapi(site, native=True)
+
+
+def _fastapi_contrib(site: Site) -> Any:
+    providers()
+    app = fastapi(site)
+    resolve_name("opentelemetry.instrumentation.fastapi:FastAPIInstrumentor").instrument_app(app)
+    return app
+
+
+def _instrumentator(site: Site) -> Any:
+    app = fastapi(site)
+    resolve_name("prometheus_fastapi_instrumentator:Instrumentator")().instrument(app)
+    return app
+
+
+def _exporter(site: Site) -> Any:
+    app = fastapi(site)
+    app.add_middleware(resolve_name("starlette_exporter:PrometheusMiddleware"))
+    return app
+
+
+def _fastapi_sentry(site: Site) -> Any:
+    _sentry()
+    return fastapi(site)
+
+
+def _fastapi_ddtrace(site: Site) -> Any:
+    resolve_name("ddtrace:patch")(fastapi=True, starlette=True)
+    _ddtrace()
+    return fastapi(site)
+
+
+def _fastapi_elastic(site: Site) -> Any:
+    client = resolve_name("elasticapm.contrib.starlette:make_apm_client")(_ELASTIC)
+    app = fastapi(site)
+    app.add_middleware(resolve_name("elasticapm.contrib.starlette:ElasticAPM"), client=client)
+    return app
+
+
+def _fastapi_logfire(site: Site) -> Any:
+    app = fastapi(site)
+    _logfire().instrument_fastapi(app)
+    return app
+
+
+FASTAPI: dict[str, Callable[[Site], Any]] = {
+    BARE: fastapi,
+    OURS: _fastapi_ours,
+    "FastAPI native": _native,
+    "contrib FastAPI": _fastapi_contrib,
+    "prometheus-fastapi-instrumentator": _instrumentator,
+    "starlette_exporter": _exporter,
+    "sentry-sdk": _fastapi_sentry,
+    "ddtrace": _fastapi_ddtrace,
+    "elastic-apm": _fastapi_elastic,
+    "logfire": _fastapi_logfire,
+}
+"""By name: what makes an instrumented FastAPI application of the site."""
+
+# -- clients --------------------------------------------------------------------------------------------------
+
+
+def _client_ours() -> None:
+    providers()
+    resolve_name("otel_streaming.instrumentor:HTTPXStreamingInstrumentor")().instrument()
+
+
+def _instrument(where: str) -> None:
+    providers()
+    resolve_name(where)().instrument()
+
+
+def _client_contrib() -> None:
+    _instrument("opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor")
+
+
+def _both() -> None:
+    _client_contrib()
+    resolve_name("otel_streaming.instrumentor:HTTPXStreamingInstrumentor")().instrument()
+
+
+HTTPX: dict[str, Callable[[], None]] = {
+    BARE: lambda: None,
+    OURS: _client_ours,
+    "contrib httpx": _client_contrib,
+    "both": _both,
+}
+"""By name: what instruments httpx."""
+
+OPENAI: dict[str, Callable[[], None]] = {
+    BARE: lambda: None,
+    OURS: _client_ours,
+    "openllmetry": lambda: _instrument("opentelemetry.instrumentation.openai:OpenAIInstrumentor"),
+    "openinference": lambda: _instrument("openinference.instrumentation.openai:OpenAIInstrumentor"),
+}
+"""By name: what instruments the SDK of OpenAI, or the client below it."""
+
+IMPORTS = {
+    OURS: "otel_streaming.instrumentor otel_streaming.asgi",
+    API: "opentelemetry.trace opentelemetry.metrics opentelemetry._logs opentelemetry.instrumentation.instrumentor",
+    "contrib ASGI": "opentelemetry.instrumentation.asgi",
+    "contrib FastAPI": "opentelemetry.instrumentation.fastapi",
+    "prometheus-fastapi-instrumentator": "prometheus_fastapi_instrumentator",
+    "starlette_exporter": "starlette_exporter",
+    "sentry-sdk": "sentry_sdk sentry_sdk.integrations.asgi",
+    "ddtrace": "ddtrace ddtrace.contrib.asgi",
+    "elastic-apm": "elasticapm elasticapm.contrib.asgi",
+    "logfire": "logfire",
+    "openllmetry": "opentelemetry.instrumentation.openai",
+    "openinference": "openinference.instrumentation.openai",
+}
+"""By name: what is imported to have it."""

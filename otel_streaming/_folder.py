@@ -57,12 +57,12 @@ class Folder:
             OSError: It cannot be made, or is not ours alone.
         """
         self._service = _key(service)
-        self._path = base / f"otel-streaming-{os.geteuid()}"
+        self.path = base / f"otel-streaming-{os.geteuid()}"
         self._open_ones: dict[int, os.stat_result] = {}
         self._uses = 0  # of the folder, under way; there may be open ones meanwhile that are not noted yet
         base.mkdir(0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            self._path.mkdir(0o700)
+            self.path.mkdir(0o700)
         with self._opened():
             pass
 
@@ -172,10 +172,10 @@ class Folder:
         self._uses += 1
         fd = -1
         try:
-            fd = os.open(self._path, _DIRECTORY | os.O_NOFOLLOW)
+            fd = os.open(self.path, _DIRECTORY | os.O_NOFOLLOW)
             self._open_ones[fd] = os.fstat(fd)
             if not _ours(self._open_ones[fd]):
-                raise PermissionError(f"{self._path} is open to others")
+                raise PermissionError(f"{self.path} is open to others")
             yield fd
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile may have it open for a moment more
         finally:
@@ -199,7 +199,7 @@ class Folder:
 
     def _shut_unknown(self, fds: Path) -> None:
         """Close what is open in the folder, the folder too."""
-        path = self._path.resolve()
+        path = self.path.resolve()
         for fd in fds.iterdir():
             with contextlib.suppress(OSError):  # what read the list is closed again
                 if fd.readlink().is_relative_to(path):

@@ -27,6 +27,8 @@ class Patches:
         self._done: list[tuple[Any, str, Any]] = []
         self._active = False
         self._registered: set[str] = set()  # modules whose import is watched: that cannot be taken back
+        self.unknown: set[str] = set()
+        """Modules that are not watched, since names have moved in them."""
 
     def apply(self, hooks: Mapping[str, Hook]) -> None:
         """Run each hook when its module is imported, at once if it is already."""
@@ -44,6 +46,7 @@ class Patches:
         try:
             hook(module, self)
         except Exception:  # noqa: BLE001 - the host's import must not fail for a name that has moved
+            self.unknown.add(module.__name__)
             notice("%s is not watched: this version is not known", module.__name__, traceback=True)
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:

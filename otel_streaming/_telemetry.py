@@ -93,6 +93,12 @@ class Telemetry:
         names = (sc.SERVICE_NAME, sc.SERVICE_NAMESPACE, sc.ENVIRONMENT)
         return "\n".join(str(resource.attributes.get(name, "")) for name in names)
 
+    def records(self) -> bool:
+        """Tell whether a span of ours would record, as things are set up."""
+        tracer = self._get_tracer()
+        around = self._around(None, ())
+        return around is not None and tracer.start_span("", around).is_recording()  # not ended, so not exported
+
     def register(self) -> None:
         """Create the instruments, once: a service that never streams exports nothing of ours."""
         if self._instruments is not None:

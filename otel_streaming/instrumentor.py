@@ -22,6 +22,11 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]
     hooks: Mapping[str, Hook]
     _patches: Patches
 
+    @property
+    def unknown(self) -> Collection[str]:
+        """Modules that the host has imported and that are not watched: their versions are not known."""
+        return self._patches.unknown
+
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return no dependency: what is not installed is never imported, and so never hooked."""
         return ()

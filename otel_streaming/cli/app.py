@@ -6,6 +6,7 @@ import typer
 
 from otel_streaming._version import __version__
 from otel_streaming.cli.catalog import catalog
+from otel_streaming.cli.doctor import doctor
 from otel_streaming.cli.export import export
 
 app = typer.Typer(
@@ -25,3 +26,4 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
 
 app.command()(catalog)
 app.command()(export)
+app.command()(doctor)

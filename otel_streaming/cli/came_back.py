@@ -1,0 +1,35 @@
+"""Whether the probe stream came back as a metric: what a Prometheus holds of it."""
+
+from __future__ import annotations
+
+import httpx
+
+from otel_streaming import semconv
+from otel_streaming.cli.probe import STREAM
+
+METRICS = {"traces": semconv.ENDED.prometheus, "metrics": semconv.LEDGER_ENDED.prometheus}
+"""What a probe stream becomes, by the signal that carries it."""
+_TIMEOUT = 5.0
+
+Values = dict[tuple[str, str], float]
+"""Of each series, by its metric and its other labels."""
+
+
+def ask(url: str) -> tuple[Values, str]:
+    """Ask the Prometheus at ``url`` for the probes' streams.
+
+    Returns:
+        The values, and what is wrong with Prometheus: nothing if it answered.
+    """
+    selector = f'{{__name__=~"{"|".join(METRICS.values())}", {semconv.ROUTE.label}="{STREAM}"}}'
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": selector}, timeout=_TIMEOUT)
+        answer.raise_for_status()
+        rows = answer.json()["data"]["result"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
+        return {}, (str(error) or type(error).__name__).splitlines()[0]
+    values: Values = {}
+    for row in rows:
+        metric, labels = row["metric"].pop("__name__"), sorted(row["metric"].items())
+        values[metric, str(labels)] = float(row["value"][1])
+    return values, ""

@@ -1,0 +1,86 @@
+"""``doctor``: looks at a service's setup from inside such a process, and says what to do about what it finds."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otel_streaming.cli import inside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_streaming.cli.finding import Case, Finding
+
+
+def doctor(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="What starts the service; it is not started.")
+    ] = None,
+    *,
+    prometheus: Annotated[str, typer.Option(metavar="URL", help="Ask there whether the probe stream came back.")] = "",
+    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="For how long to ask it.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of findings.")] = False,
+) -> None:
+    """Tell whether a service's streams would be seen, counted and explained, and what to do where not.
+
+    Run it in the service's environment. It starts a process like the service's, which does not run the application,
+    and sends one stream of a service otel-streaming-doctor through it. Exit status 1 if a finding is a failure.
+    """
+    from otel_streaming.cli.checks import CHECKS  # noqa: PLC0415 - slow to import
+    from otel_streaming.cli.finding import Verdict  # noqa: PLC0415
+
+    case = _examine(command or [], prometheus, wait)
+    findings = {name: check(case) for name, check in CHECKS.items()}
+    (_print_json if as_json else _print)(findings)
+    if any(finding.verdict is Verdict.FAIL for finding in findings.values()):
+        raise typer.Exit(1)
+
+
+_POLL = 0.3
+
+
+def _examine(command: list[str], prometheus: str, wait: float) -> Case:
+    """Run the probe, see what became of its stream, and put together what the checks know."""
+    from otel_streaming.cli.came_back import METRICS, ask  # noqa: PLC0415 - slow to import
+    from otel_streaming.cli.delivery import reached  # noqa: PLC0415
+    from otel_streaming.cli.finding import Case  # noqa: PLC0415
+
+    before, silent = ask(prometheus) if prometheus else ({}, "")
+    seen = inside.look(command)
+    takers = reached(seen.facts.environ)
+    due = {metric for signal, metric in METRICS.items() if takers.get(signal, True) is None}
+    grown, deadline = set[str](), time.monotonic() + wait
+    while prometheus and not silent and due - grown and time.monotonic() < deadline:
+        time.sleep(_POLL)
+        after, silent = ask(prometheus)
+        grown = {series[0] for series, value in after.items() if value > before.get(series, 0)}
+    return Case(seen.facts, seen.program, seen.trouble, seen.named, takers, grown if prometheus else None, silent)
+
+
+def _print_json(findings: Mapping[str, Finding]) -> None:
+    rows = [
+        {"check": name, "verdict": found.verdict.value, "seen": found.seen, "fix": found.fix}
+        for name, found in findings.items()
+    ]
+    print(json.dumps(rows, indent=2))
+
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "not determined": "dim"}
+
+
+def _print(findings: Mapping[str, Finding]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.table import Column, Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table.grid("", "", Column(overflow="fold"), padding=(0, 2))
+    for name, found in findings.items():
+        verdict = found.verdict.value
+        grid.add_row(Text(verdict, _STYLES[verdict]), Text(name), Text(found.seen))
+        if found.fix:
+            grid.add_row("", "", Text(f"-> {found.fix}", "cyan"))
+    Console().print(grid)

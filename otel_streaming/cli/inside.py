@@ -1,0 +1,134 @@
+"""The probe, run as the service would be: by its Python, under what instruments it, in its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from otel_streaming.cli.probe import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVICE = "otel-streaming-doctor"
+"""What the probe reports as: no service's numbers get a stream that was none of its own."""
+_INSTRUMENT = "opentelemetry-instrument"
+_INSTRUMENTED = ("-c", "from opentelemetry.instrumentation.auto_instrumentation import run; run()")
+SERVERS = {
+    *("uvicorn", "hypercorn", "granian", "daphne", "gunicorn", "waitress-serve", "waitress", "werkzeug"),
+    *("fastapi", "litestar", "quart", "flask"),
+}
+"""Programs that start a server with hooks."""
+_STARTS = 120.0
+"""Seconds for the probe to be through."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a probe told: see ``finding.Case``."""
+
+    facts: Facts
+    program: str | None
+    trouble: str
+    named: bool
+
+
+def look(command: list[str]) -> Seen:
+    """Run the probe in the place of the program that ``command`` starts; without one as the README has it.
+
+    Raises:
+        typer.BadParameter: There is no such program.
+        typer.Exit: The probe could not tell anything.
+    """
+    argv, program = _probe(command)
+    told, wrote = _run(argv)
+    facts = Facts(**told)
+    named = facts.environ.get("OTEL_SERVICE_NAME") != SERVICE or _named(os.environ)
+    return Seen(facts, program, _trouble(wrote), named)
+
+
+def _named(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get("OTEL_SERVICE_NAME")) or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+
+
+def _probe(command: list[str]) -> tuple[list[str], str | None]:
+    """Return the command with the probe in its program's place, run by the same Python; and the program's name.
+
+    Raises:
+        typer.BadParameter: There is no such program.
+    """
+    module = ["-m", "otel_streaming.cli.probe"]
+    if not command:
+        return [sys.executable, *_INSTRUMENTED, sys.executable, *module], None
+    at = _position(command)
+    found = shutil.which(command[at])
+    if found is None and at == 0:
+        raise typer.BadParameter(f"{command[0]}: no such program; give the command that starts the service")
+    program = Path(command[at]).name
+    if program.startswith("python") and "-m" in command[at:-1]:
+        program = command[command.index("-m", at) + 1]
+    return [*command[:at], _python_of(found) if found else "python", *module], program
+
+
+def _position(command: list[str]) -> int:
+    """Return where the program stands, behind what runs it: ``opentelemetry-instrument``, ``poetry run``."""
+    names = [Path(word).name for word in command]
+    known = (at for at, name in enumerate(names) if name in SERVERS or name.startswith("python"))
+    behind = (at for at, word in enumerate(command) if at and names[0] == _INSTRUMENT and shutil.which(word))
+    return next(known, next(behind, 0))
+
+
+def _python_of(program: str) -> str:
+    """Return the Python that runs a program: its own, or the one in its first lines (pip writes two kinds)."""
+    if Path(program).name.startswith("python"):
+        return program
+    with Path(program).open("rb") as script:
+        named = re.search(rb"(?:#!|''' ?\")(/[^\s\"]*python[0-9.]*)", script.read(300))
+    return named[1].decode() if named else sys.executable
+
+
+def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
+    """Run the probe; return what it told, and what it wrote.
+
+    Raises:
+        typer.Exit: It could not tell anything.
+    """
+    with tempfile.TemporaryDirectory(prefix="otel-streaming-") as folder:
+        told = Path(folder, "facts.json")
+        try:
+            done = subprocess.run(  # noqa: S603 - the user's own command, without what it starts
+                [*argv, str(told)],
+                env=os.environ | {"OTEL_SERVICE_NAME": SERVICE},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_STARTS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _stop(f"{argv[0]}: {error}") from error
+        if not told.exists():
+            last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+            raise _stop(f"{last}; pip install otel-streaming where the service runs ({' '.join(argv[:-2])})")
+        return json.loads(told.read_text(encoding="utf-8")), done.stderr
+
+
+def _stop(message: str) -> typer.Exit:
+    typer.echo(f"otel-streaming doctor: the probe did not run: {message}", err=True)
+    return typer.Exit(1)
+
+
+def _trouble(wrote: str) -> str:
+    """Return the last exception in what OpenTelemetry wrote when it could not set itself up, else nothing."""
+    errors = [line for line in wrote.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return errors[-1][:300] if errors and "Failed to auto initialize" in wrote else ""

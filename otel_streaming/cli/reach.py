@@ -1,0 +1,113 @@
+"""Whether a collector can be reached: one empty request to where the SDK's exporters send theirs."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from opentelemetry.util.re import parse_env_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIMEOUT = 5.0
+_OTLP = "OTEL_EXPORTER_OTLP_"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # RFC 9113 section 3.4: SETTINGS
+_SETTINGS = 4
+
+Trouble = tuple[str, str]
+"""What was seen, and what to do about it."""
+
+
+def setting(environ: Mapping[str, str], signal: str, name: str) -> str:
+    """Return an exporter's setting: the signal's own, else that of all signals."""
+    own = environ.get(f"{_OTLP}{signal.upper()}_{name}", "").strip()
+    return own or environ.get(f"{_OTLP}{name}", "").strip()
+
+
+def endpoint(environ: Mapping[str, str], signal: str) -> str:
+    """Return where a signal is sent to, by the OTLP exporter specification: a base URL gets the signal's path."""
+    own = environ.get(f"{_OTLP}{signal.upper()}_ENDPOINT", "").strip()
+    base = environ.get(f"{_OTLP}ENDPOINT", "").strip()
+    if setting(environ, signal, "PROTOCOL") == "grpc":
+        return own or base or "http://localhost:4317"
+    return own or f"{(base or 'http://localhost:4318').rstrip('/')}/v1/{signal}"
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be shown: nobody's password, no query."""
+    split = urlsplit(url)
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}" if split.netloc else url
+
+
+def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
+    """Ask the collector that ``signal`` goes to; returns what is wrong, None if it answers as it should."""
+    url = endpoint(environ, signal)
+    if setting(environ, signal, "PROTOCOL") == "grpc":
+        return _reach_grpc(url)
+    headers = parse_env_headers(setting(environ, signal, "HEADERS"), liberal=True)
+    return _reach_http(url, headers, setting(environ, signal, "CERTIFICATE"))
+
+
+_SPEAKS_GRPC = (
+    "what listens there does not speak HTTP/1.1: by custom OTLP comes over gRPC at 4317, over HTTP at 4318",
+    "set OTEL_EXPORTER_OTLP_ENDPOINT to the port for HTTP, or install the exporter for gRPC and choose it",
+)
+_SPEAKS_HTTP = (
+    "what listens there does not speak HTTP/2: by custom OTLP comes over gRPC at 4317, over HTTP at 4318",
+    "set OTEL_EXPORTER_OTLP_ENDPOINT to the port for gRPC, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+)
+_STATUSES = {
+    401: ("it refuses who asks (401)", "set OTEL_EXPORTER_OTLP_HEADERS to what it asks for"),
+    403: ("it refuses who asks (403)", "set OTEL_EXPORTER_OTLP_HEADERS to what it asks for"),
+    404: (
+        "it knows no such path (404): no receiver of OTLP listens there, or the path is wrong",
+        "OTEL_EXPORTER_OTLP_ENDPOINT has no path, since /v1/traces is put behind it; ..._TRACES_ENDPOINT is whole",
+    ),
+}
+
+
+def _reach_http(url: str, headers: Mapping[str, str], certificate: str) -> Trouble | None:
+    try:
+        verify = ssl.create_default_context(cafile=certificate) if certificate else True
+        answer = httpx.post(
+            url,
+            content=b"",  # a request of no spans, as protobuf writes it
+            headers={**headers, "Content-Type": "application/x-protobuf"},
+            timeout=_TIMEOUT,
+            verify=verify,
+        )
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        return "it is no URL", "begin OTEL_EXPORTER_OTLP_ENDPOINT with http:// or https://"
+    except (httpx.RemoteProtocolError, httpx.ReadError):
+        return _SPEAKS_GRPC
+    except (httpx.HTTPError, OSError) as error:
+        return _unreachable(error)
+    if answer.is_success:
+        return None
+    return _STATUSES.get(answer.status_code, (f"it answers {answer.status_code}", "look into the collector's log"))
+
+
+def _reach_grpc(url: str) -> Trouble | None:
+    split = urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        place = split.hostname or "localhost", split.port or 4317
+        with socket.create_connection(place, _TIMEOUT) as connection:
+            connection.settimeout(_TIMEOUT)
+            if split.scheme == "https":
+                context = ssl.create_default_context()
+                context.set_alpn_protocols(["h2"])
+                connection = context.wrap_socket(connection, server_hostname=place[0])  # noqa: PLW2901 - the same one
+            connection.sendall(_PREFACE)
+            head = connection.recv(9)
+    except (OSError, ValueError) as error:
+        return _unreachable(error)
+    return None if len(head) > 3 and head[3] == _SETTINGS else _SPEAKS_HTTP
+
+
+def _unreachable(error: Exception) -> Trouble:
+    why = str(error) or type(error).__name__
+    return f"it cannot be reached: {why}", "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens"

@@ -1,0 +1,263 @@
+"""``otel-streaming doctor``: each misconfiguration is planted for real, found, and nothing else with it."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_streaming.cli.checks import CHECKS
+from otel_streaming.cli.reach import reach
+from stack import Collector
+
+pytestmark = pytest.mark.e2e
+
+BIN = Path(sys.executable).parent
+UNASKED = {"derived metric": "not determined", "ledger": "not determined"}
+"""Without --prometheus."""
+FINDINGS = list(CHECKS)
+
+
+@pytest.fixture
+def doctor(cli, stack):
+    """Run ``doctor`` in a sound environment but for what is given; returns findings by check, ok ones left out."""
+
+    def run(*arguments, code=None, env=None, without=()):
+        sound = {**stack.service_env("doctored"), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **(env or {})}
+        done = cli("doctor", "--json", *arguments, env={k: v for k, v in sound.items() if k not in without})
+        rows = {row["check"]: row for row in json.loads(done.stdout)}
+        assert list(rows) == FINDINGS, done.stderr
+        found = {name: row for name, row in rows.items() if row["verdict"] != "ok"}
+        assert all(row["fix"] for row in found.values() if row["verdict"] in {"warn", "fail"})
+        assert done.returncode == any(row["verdict"] == "fail" for row in found.values())
+        return found
+
+    return run
+
+
+def verdicts(found):
+    return {name: row["verdict"] for name, row in found.items()}
+
+
+def test_a_sound_service_comes_back(doctor, stack):
+    """Nothing is wrong: the probe stream is exported, derived and counted; no service's name gets it.
+
+    The next look waits for its own stream: where nothing is sent, what the first has left is not taken for it.
+    """
+    assert doctor("--prometheus", stack.prometheus.url, "--wait", "60") == {}
+    assert stack.prometheus.label_values("service_name", 'stream_ended_total{http_route="otel-streaming doctor"}') == [
+        "otel-streaming-doctor"
+    ]
+    found = doctor("--prometheus", stack.prometheus.url, "--wait", "1", env={"OTEL_SDK_DISABLED": "true"})
+    assert "OTEL_SDK_DISABLED=true" in found["SDK"]["seen"]
+    expected = {"SDK": "fail", "probe exported": "not determined", "derived metric": "not determined", "ledger": "fail"}
+    assert verdicts(found) == expected
+
+
+def opened(own):
+    own.mkdir(parents=True)
+    own.chmod(0o755)
+
+
+def linked(own):
+    own.parent.mkdir(parents=True)
+    own.symlink_to(own.parent)
+
+
+def anothers(own):
+    own.mkdir(parents=True, mode=0o700)
+    os.chown(own, 12345, 12345) if os.geteuid() == 0 else own.chmod(0o770)
+
+
+PLANTED = {
+    "nothing of it is an error": (
+        {
+            "OTEL_METRICS_EXPORTER": ("none", "metrics exporter", "warn", "no ledger"),
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ("otel_streaming_httpx", "plugin", "warn", "otel_streaming_httpx"),
+            "OTEL_BSP_MAX_QUEUE_SIZE": ("512", "span queue", "warn", "512 spans"),
+            "OTEL_TRACES_SAMPLER": ("always_off", "sampler", "ok", "made whatever it decides"),
+            "OTEL_SERVICE_NAME": ("", "service name", "warn", "no name"),
+        },
+        None,
+        {"collector, metrics"},
+    ),
+    "misspelt": (
+        {
+            "OTEL_PYTHON_STREAMING_STALL_THRESHOLD": ("soon", "settings", "fail", "seconds above 0"),
+            "OTEL_PYTHON_STREAMING_STALL_TRESHOLD": ("5", "settings", "fail", "STALL_TRESHOLD is no setting"),
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("127.0.0.1:4318", "collector, traces", "fail", "no URL"),
+            "OTEL_BSP_MAX_QUEUE_SIZE": ("many", "span queue", "fail", "no number"),
+        },
+        opened,
+        {"probe exported"},
+    ),
+    "switched off": (
+        {
+            "OTEL_TRACES_EXPORTER": ("none", "traces exporter", "fail", "the exporter of traces is none"),
+            "OTEL_PYTHON_STREAMING_SPANS": ("off", "spans", "warn", "no stream gets a span"),
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ("otel_streaming_asgi", "plugin", "fail", "otel_streaming_asgi"),
+        },
+        linked,
+        {"collector, traces", "probe exported", "server", "framework"},
+    ),
+    "to the console": (
+        {
+            "OTEL_TRACES_EXPORTER": ("console", "traces exporter", "fail", "the exporter of traces is console"),
+            "OTEL_PYTHON_STREAMING_SPANS": ("sampled", "sampler", "warn", "the default one decides"),
+        },
+        anothers,
+        {"collector, traces", "probe exported", "spans"},
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_planted(doctor, tmp_path, planted):
+    """Each is named by the check that it concerns, with words of its own, and no other check complains."""
+    plants, spoil, besides = PLANTED[planted]
+    environ = {variable: text for variable, (text, *_) in plants.items()}
+    if spoil is not None:
+        environ["OTEL_PYTHON_STREAMING_STATE_DIR"] = str(tmp_path / "state")
+        spoil(tmp_path / "state" / f"otel-streaming-{os.geteuid()}")
+        besides = {*besides, "crash recorder"}
+    found = doctor(env=environ)
+    for check, verdict, words in (expected for _, *expected in plants.values()):
+        assert found.get(check, {"verdict": "ok"})["verdict"] == verdict
+        assert verdict == "ok" or words in found[check]["seen"] + found[check]["fix"]
+    named = {check for _, check, verdict, _ in plants.values() if verdict != "ok"}
+    assert set(found) == named | besides | set(UNASKED)
+    assert spoil is None or found["crash recorder"]["verdict"] == "fail"
+
+
+def test_nobody_listens(doctor, stack):
+    """A wrong endpoint: both signals say where they go and that nobody is there; the probe is not blamed."""
+    found = doctor(
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:secret@127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    )
+    expected = {"collector, traces": "fail", "collector, metrics": "fail", "probe exported": "not determined"}
+    assert verdicts(found) == expected | UNASKED
+    assert "http://127.0.0.1:9/v1/traces: it cannot be reached" in found["collector, traces"]["seen"]
+    assert "secret" not in json.dumps(found)
+
+
+def test_the_port_of_the_other_protocol(doctor, stack):
+    """OTLP over HTTP sent to the port for gRPC, and the other way round: the real collector's two ports."""
+    grpc = f"http://{stack.otlp_grpc}"
+    found = doctor(env={"OTEL_EXPORTER_OTLP_ENDPOINT": grpc, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
+    assert "does not speak HTTP/1.1" in found["collector, traces"]["seen"]
+    over_grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert reach({**over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_grpc}, "traces") is None
+    trouble = reach({**over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint}, "traces")
+    assert "does not speak HTTP/2" in trouble[0]
+
+
+def test_a_path_too_many(doctor, stack):
+    """A base URL with the path that the SDK adds: 404, with what to do."""
+    found = doctor(env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"{stack.otlp_endpoint}/v1/traces"})
+    assert "/v1/traces/v1/traces: it knows no such path (404)" in found["collector, traces"]["seen"]
+
+
+def test_a_collector_that_does_not_derive(doctor, stack, tmp_path):
+    """A plain collector takes everything and derives nothing: only what comes back tells."""
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(
+        """
+        extensions: {health_check: {endpoint: "${env:COLLECTOR_HEALTH}"}}
+        receivers: {otlp: {protocols: {http: {endpoint: "${env:COLLECTOR_OTLP_HTTP}"}}}}
+        exporters: {debug: {}}
+        service:
+          extensions: [health_check]
+          telemetry: {metrics: {level: none}}
+          pipelines:
+            traces: {receivers: [otlp], exporters: [debug]}
+            metrics: {receivers: [otlp], exporters: [debug]}
+            logs: {receivers: [otlp], exporters: [debug]}
+        """
+    )
+    with Collector(tmp_path, [plain], {}, "plain") as collector:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_endpoint}
+        found = doctor("--prometheus", stack.prometheus.url, "--wait", "3", env=endpoint)
+    assert verdicts(found) == {"derived metric": "fail", "ledger": "fail"}
+    assert "otel-streaming export collector" in found["derived metric"]["fix"]
+
+
+def test_a_protocol_whose_exporter_is_not_installed(doctor):
+    """Without OTEL_EXPORTER_OTLP_PROTOCOL the SDK wants gRPC, and without that exporter nothing is set up at all."""
+    found = doctor(without=["OTEL_EXPORTER_OTLP_PROTOCOL"])
+    assert "'otlp_proto_grpc' not found" in found["plugin"]["seen"]
+    assert "http/protobuf" in found["plugin"]["fix"]
+    assert verdicts(found)["SDK"] == "fail"
+
+
+def test_a_command_that_nothing_instruments(doctor):
+    """The command as it is given decides: without opentelemetry-instrument nothing is loaded, with it all is."""
+    found = doctor("--", "uvicorn", "app:app")
+    assert "begin its command with opentelemetry-instrument" in found["plugin"]["fix"]
+    assert (
+        verdicts(doctor("--", "env", "X=1", "opentelemetry-instrument", "python", "-m", "uvicorn", "a:app")) == UNASKED
+    )
+
+
+def test_servers_that_are_not_hooked(doctor, tmp_path):
+    """A program that is no server we know; a server in which names have moved; nobody who makes the server span."""
+    server = tmp_path / "cheroot"
+    server.write_text(f"#!{sys.executable}\n")
+    server.chmod(0o755)
+    (tmp_path / "fastapi.py").write_text("")  # of a version that makes no spans
+    others = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "fastapi,django", "PYTHONPATH": str(tmp_path)}
+    found = doctor("--", "opentelemetry-instrument", "--traces_exporter", "otlp", server, "app:app", env=others)
+    assert verdicts(found) == {"server": "warn", "server span": "warn"} | UNASKED
+    assert "cheroot is no server that has hooks" in found["server"]["seen"]
+    (tmp_path / "fastapi.py").unlink()
+    (tmp_path / "waitress").mkdir()
+    (tmp_path / "waitress/__init__.py").write_text("")
+    (tmp_path / "waitress/server.py").write_text("class NewServer: ...\n")
+    found = doctor("--prometheus", "http://127.0.0.1:9", env={"PYTHONPATH": str(tmp_path)})
+    assert verdicts(found) == {"server": "fail", **dict.fromkeys(UNASKED, "fail")}
+    assert "waitress.server: of a version" in found["server"]["seen"]
+    assert "--prometheus http" in found["ledger"]["fix"], "nor is that the address of a Prometheus"
+
+
+def test_another_python(cli, tmp_path):
+    """The service's Python has not got the plugin: said so, with where to install it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "other"], check=True, timeout=60)
+    refused = cli("doctor", "--", tmp_path / "other/bin/python", "app.py")
+    assert refused.returncode == 1
+    assert "No module named 'otel_streaming'" in refused.stderr
+    assert "pip install otel-streaming where the service runs" in refused.stderr
+    assert cli("doctor", "--", "no-such-server").returncode == 2
+
+
+def test_a_folder_without_room(doctor, tmp_path):
+    """The recorder's file cannot be had whole; it is not left behind either."""
+    (tmp_path / "state").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        found = doctor(env={"OTEL_PYTHON_STREAMING_STATE_DIR": str(tmp_path / "state")})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert verdicts(found) == {"crash recorder": "fail"} | UNASKED
+    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("where", ["state", "file/state"])
+def test_a_folder_is_not_made_for_the_service(doctor, tmp_path, where):
+    """One that is not there yet is tried, and is gone afterwards; one that cannot be made is found."""
+    (tmp_path / "file").write_text("")
+    found = doctor(env={"OTEL_PYTHON_STREAMING_STATE_DIR": str(tmp_path / where)})
+    assert verdicts(found) == UNASKED | ({} if where == "state" else {"crash recorder": "fail"})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_it_reads_well(cli, stack):
+    """On a terminal each finding has its verdict, its check, and below it what to do."""
+    env = {**stack.service_env("doctored"), "OTEL_TRACES_EXPORTER": "none"}
+    lines = cli("doctor", env=env).stdout.splitlines()
+    (at,) = (at for at, line in enumerate(lines) if "the exporter of traces is none" in line)
+    assert lines[at].split()[:3] == ["fail", "traces", "exporter"]
+    assert lines[at + 1].split()[:2] == ["->", "OTEL_TRACES_EXPORTER=otlp"]
+    assert max(map(len, lines)) <= 120

@@ -6,7 +6,7 @@ import typer
 
 from otel_streaming._version import __version__
 from otel_streaming.cli.catalog import catalog
-from otel_streaming.cli.doctor import doctor
+from otel_streaming.cli.doctor.command import doctor
 from otel_streaming.cli.export import export
 
 app = typer.Typer(

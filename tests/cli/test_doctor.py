@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_streaming.cli.checks import CHECKS
-from otel_streaming.cli.reach import reach
+from otel_streaming.cli.doctor.checks import CHECKS
+from otel_streaming.cli.doctor.reach import reach
 from stack import Collector
 
 pytestmark = pytest.mark.e2e
@@ -261,3 +261,10 @@ def test_it_reads_well(cli, stack):
     assert lines[at].split()[:3] == ["fail", "traces", "exporter"]
     assert lines[at + 1].split()[:2] == ["->", "OTEL_TRACES_EXPORTER=otlp"]
     assert max(map(len, lines)) <= 120
+
+
+def test_the_page_has_every_check():
+    """docs/doctor.md names each check, as the command does."""
+    page = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ")]
+    assert [name for name in FINDINGS if not any(name in row for row in rows)] == []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from otel_streaming.cli.probe import Facts
+from otel_streaming.cli.doctor.probe import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def _probe(command: list[str]) -> tuple[list[str], str | None]:
     Raises:
         typer.BadParameter: There is no such program.
     """
-    module = ["-m", "otel_streaming.cli.probe"]
+    module = ["-m", "otel_streaming.cli.doctor.probe"]
     if not command:
         return [sys.executable, *_INSTRUMENTED, sys.executable, *module], None
     at = _position(command)

@@ -6,14 +6,14 @@ import functools
 from typing import TYPE_CHECKING
 
 from otel_streaming import frameworks, servers
-from otel_streaming.cli import delivery
-from otel_streaming.cli.finding import fail, ok, unknown, warn
-from otel_streaming.cli.inside import SERVERS
+from otel_streaming.cli.doctor import delivery
+from otel_streaming.cli.doctor.finding import fail, ok, unknown, warn
+from otel_streaming.cli.doctor.inside import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_streaming.cli.finding import Case, Finding
+    from otel_streaming.cli.doctor.finding import Case, Finding
 
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _MAIN = "otel_streaming_asgi"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from otel_streaming import semconv
-from otel_streaming.cli.probe import STREAM
+from otel_streaming.cli.doctor.probe import STREAM
 
 METRICS = {"traces": semconv.ENDED.prometheus, "metrics": semconv.LEDGER_ENDED.prometheus}
 """What a probe stream becomes, by the signal that carries it."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_streaming.cli.finding import Verdict, fail, ok, unknown, warn
-from otel_streaming.cli.reach import endpoint, reach, shown
+from otel_streaming.cli.doctor.finding import Verdict, fail, ok, unknown, warn
+from otel_streaming.cli.doctor.reach import endpoint, reach, shown
 from otel_streaming.semconv import ENDED, LEDGER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from otel_streaming.cli.finding import Case, Finding
-    from otel_streaming.cli.reach import Trouble
+    from otel_streaming.cli.doctor.finding import Case, Finding
+    from otel_streaming.cli.doctor.reach import Trouble
 
 
 def exporters(environ: Mapping[str, str], signal: str) -> list[str]:

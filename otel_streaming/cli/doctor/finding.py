@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from otel_streaming.cli.probe import Facts
-    from otel_streaming.cli.reach import Trouble
+    from otel_streaming.cli.doctor.probe import Facts
+    from otel_streaming.cli.doctor.reach import Trouble
 
 
 class Verdict(str, Enum):

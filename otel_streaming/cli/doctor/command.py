@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otel_streaming.cli import inside
+from otel_streaming.cli.doctor import inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_streaming.cli.finding import Case, Finding
+    from otel_streaming.cli.doctor.finding import Case, Finding
 
 
 def doctor(
@@ -30,8 +30,8 @@ def doctor(
     Run it in the service's environment. It starts a process like the service's, which does not run the application,
     and sends one stream of a service otel-streaming-doctor through it. Exit status 1 if a finding is a failure.
     """
-    from otel_streaming.cli.checks import CHECKS  # noqa: PLC0415 - slow to import
-    from otel_streaming.cli.finding import Verdict  # noqa: PLC0415
+    from otel_streaming.cli.doctor.checks import CHECKS  # noqa: PLC0415 - slow to import
+    from otel_streaming.cli.doctor.finding import Verdict  # noqa: PLC0415
 
     case = _examine(command or [], prometheus, wait)
     findings = {name: check(case) for name, check in CHECKS.items()}
@@ -45,9 +45,9 @@ _POLL = 0.3
 
 def _examine(command: list[str], prometheus: str, wait: float) -> Case:
     """Run the probe, see what became of its stream, and put together what the checks know."""
-    from otel_streaming.cli.came_back import METRICS, ask  # noqa: PLC0415 - slow to import
-    from otel_streaming.cli.delivery import reached  # noqa: PLC0415
-    from otel_streaming.cli.finding import Case  # noqa: PLC0415
+    from otel_streaming.cli.doctor.came_back import METRICS, ask  # noqa: PLC0415 - slow to import
+    from otel_streaming.cli.doctor.delivery import reached  # noqa: PLC0415
+    from otel_streaming.cli.doctor.finding import Case  # noqa: PLC0415
 
     before, silent = ask(prometheus) if prometheus else ({}, "")
     seen = inside.look(command)

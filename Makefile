@@ -7,7 +7,7 @@ SITE := $(BIN)/sphinx-build -q -E -W --keep-going docs docs/_build/html
 PIP := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill chaos load lint dashboards incident docs site bench conformance sdks clean
+.PHONY: help demo test fuzz kill chaos load lint dashboards incident collector docs site bench conformance sdks clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ dashboards: $(READY)  ## generate dashboards/out: dashboards, rules, alerts
 
 incident: $(READY)  ## half a day of every fault in a real Prometheus, to look at: rules and alerts too (Ctrl-C ends it)
 	@$(BIN)/python -m dashboards.incident
+
+collector: $(READY)  ## generate collector/derive.yaml and the operator's resource from collector/config.yaml
+	$(BIN)/python collector/write.py
 
 docs: $(READY)  ## generate the reference pages in docs/
 	$(BIN)/python docs/generate.py

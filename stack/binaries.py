@@ -97,7 +97,7 @@ PRODUCTS = (
         name="otelcol",
         inputs=("builder.yaml", "go.mod", "go.sum", "builder/go.mod", "builder/go.sum"),
         on_path={"otelcol": "otelcol-contrib"},
-        minimum=(0, 155),
+        minimum=(0, 156),
         # The builder only writes the sources. Left to itself it would also run `go mod tidy`, which asks for
         # modules that only tests need and pins nothing; our go.mod and go.sum say exactly what goes in.
         recipe="""

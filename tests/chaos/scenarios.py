@@ -9,7 +9,7 @@ RECOMMENDED = {
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60",
 }
-OFTEN = ("connectors::span_metrics/streams::metrics_flush_interval: 500ms", "processors::batch::timeout: 200ms")
+OFTEN = ("connectors::span_metrics/streams::metrics_flush_interval: 500ms", "processors::batch/streams::timeout: 200ms")
 """A collector that hands on four times as often what it has counted."""
 
 SIGNALS = {"killed": "KILL", "stopped": "TERM", "frozen": "STOP", "thawed": "CONT"}

@@ -17,7 +17,7 @@ from otel_streaming import semconv
 
 # What makes a collector hand on at once what it has.
 QUICK = (
-    "yaml:processors::batch::timeout: 100ms",
+    "yaml:processors::batch/streams::timeout: 100ms",
     "yaml:connectors::span_metrics/streams::metrics_flush_interval: 300ms",
 )
 
@@ -71,11 +71,12 @@ class Service:
         return span
 
     def ledger(self, count):
-        """Report so many ended streams as the ledger does: a zero first."""
+        """Report so many ended streams as the ledger does, a zero first; and something that is not ours."""
         exporter = OTLPMetricExporter(endpoint=f"{self.endpoint}/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
         provider = MeterProvider([reader], self.resource, shutdown_on_exit=False)
         counter = provider.get_meter(semconv.SCOPE).create_counter(semconv.LEDGER_ENDED.name, semconv.LEDGER_ENDED.unit)
+        provider.get_meter("shop").create_counter("shop.orders").add(1)
         labels = {str(semconv.ROLE): "server", str(semconv.PROCESS_ID): "abc"}
         for value in (0, count):
             counter.add(value, labels)

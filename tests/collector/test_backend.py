@@ -152,5 +152,5 @@ def test_kafka_is_accepted(half, tmp_path):
 
     assert validate() == (0, "")
     kind = "exporters" if "agent" in overlay else "receivers"
-    code, said = validate(f"yaml:{kind}::kafka::broker: typo")
+    code, said = validate(f"yaml:{kind}::kafka/streams::broker: typo")
     assert (code, "invalid keys: broker" in said) == (1, True), said

@@ -1,6 +1,8 @@
 """The collector's configuration against the contract in `otel_streaming.semconv`, without running anything."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,28 @@ CONFIG = yaml.safe_load(TEXT)
 SPAN_METRICS = CONFIG["connectors"]["span_metrics/streams"]
 SIGNAL_TO_METRICS = CONFIG["connectors"]["signal_to_metrics/streams"]["spans"]
 DERIVED = {metric.name: metric for metric in semconv.METRICS if metric.source == "collector"}
-OWN = ("derived.", "collector.instance.id", "signal_to_metrics.service.instance.id")
+OWN = ("derived.", "collector.instance.id", "service.instance.id", "signal_to_metrics.service.instance.id")
 INSTRUMENTS = {"sum": "counter", "histogram": "histogram"}
 RESOURCE = [semconv.SERVICE_NAME, semconv.SERVICE_NAMESPACE, semconv.ENVIRONMENT]
+
+
+def test_generated_files_are_up_to_date():
+    """What stands in front of somebody's own, and the operator's resource, carry the configuration as it is today."""
+    command = [sys.executable, COLLECTOR / "write.py", "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_what_stands_in_front():
+    """It has all that derives, by the pipelines of the one file, and nothing that listens, writes or reports."""
+    derive = yaml.safe_load((COLLECTOR / "derive.yaml").read_text())
+    assert {kind: derive[kind] for kind in ("processors", "connectors")} == {
+        kind: CONFIG[kind] for kind in ("processors", "connectors")
+    }
+    assert "receivers" not in derive
+    assert derive["exporters"].keys() == {"otlp_http/prometheus"}
+    assert derive["service"] == {
+        "pipelines": {name: steps for name, steps in CONFIG["service"]["pipelines"].items() if "/" in name}
+    }
 
 
 def keys(entries, key="key"):

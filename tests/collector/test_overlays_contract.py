@@ -58,21 +58,35 @@ def test_attributes_are_known(name):
         assert word == semconv.OTHER or word in set(vocabulary[attribute]), attribute
 
 
-def test_pipelines_that_must_not_change():
-    """No overlay touches how our own spans are derived, but for further receivers."""
-    for text in TEXTS.values():
-        config = yaml.safe_load(text)
-        derive = config["service"]["pipelines"].get("traces/derive", {})
-        assert derive.keys() <= {"receivers"}
-        assert "otlp" in derive.get("receivers", ["otlp"])
+@pytest.mark.parametrize("name", [*FILES, "derive"])
+def test_every_component_is_named(name):
+    """What is merged with somebody's own configuration shares no name with it, but those two that are to be shared."""
+    config = yaml.safe_load((ROOT / "collector/derive.yaml").read_text() if name == "derive" else TEXTS[name])
+    kinds = ("receivers", "processors", "connectors", "exporters", "extensions")
+    unnamed = {one for kind in kinds for one in config.get(kind, ()) if "/" not in one}
+    assert unnamed <= {"otlp", "memory_limiter"} | ({"health_check"} if name == "agent" else set())
 
 
-@pytest.mark.parametrize("name", ["scrape", "remote-write", "otlp-backend"])
-def test_processors_are_the_base_s(name):
-    """Where an overlay names the processors of a pipeline anew, they are the base's, in its order, and its own."""
-    for pipeline, config in yaml.safe_load(TEXTS[name])["service"]["pipelines"].items():
-        base = BASE["service"]["pipelines"][pipeline]["processors"]
-        assert config.get("processors", base)[: len(base)] == base
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"agent", "kafka-agent"}))
+def test_pipelines_that_must_not_change(name):
+    """An overlay adds pipelines, says where metrics go, and gives others new ends: it changes nothing in between."""
+    for pipeline, steps in yaml.safe_load(TEXTS[name])["service"]["pipelines"].items():
+        if pipeline == "metrics/out":
+            assert "receivers" not in steps
+        elif pipeline in BASE["service"]["pipelines"]:
+            assert "processors" not in steps
+        if pipeline == "traces/derive":
+            assert "otlp" in steps["receivers"]
+
+
+def test_every_metric_goes_one_way():
+    """What is derived, the ledger and all other metrics, each by one pipeline, meet in the one that hands them on."""
+    pipelines = BASE["service"]["pipelines"]
+    others = {name: steps for name, steps in pipelines.items() if name.startswith("metrics") and name != "metrics/out"}
+    assert all(steps["exporters"] == pipelines["metrics/out"]["receivers"] for steps in others.values())
+    (ours,), (theirs,) = (BASE["processors"][f"filter/{name}"]["metrics"]["metric"] for name in ("ledger", "others"))
+    assert ours == f'instrumentation_scope.name != "{semconv.SCOPE}"'
+    assert theirs == ours.replace("!=", "==")
 
 
 def test_sampling_has_one_opinion():
@@ -81,12 +95,12 @@ def test_sampling_has_one_opinion():
     (telling,) = processors["filter/telling"]["traces"]["span"]
     (others,) = processors["filter/not_telling"]["traces"]["span"]
     assert others == f"not ({telling})"
-    assert processors["tail_sampling"]["policies"][0]["ottl_condition"]["span"] == [telling]
+    assert processors["tail_sampling/streams"]["policies"][0]["ottl_condition"]["span"] == [telling]
 
 
 def test_kafka_halves_meet():
     """Both halves leave topics and encodings to the defaults, which agree, and name the broker the same way."""
-    agent = yaml.safe_load(TEXTS["kafka-agent"])["exporters"]["kafka"]
-    gateway = yaml.safe_load(TEXTS["kafka-gateway"])["receivers"]["kafka"]
+    agent = yaml.safe_load(TEXTS["kafka-agent"])["exporters"]["kafka/streams"]
+    gateway = yaml.safe_load(TEXTS["kafka-gateway"])["receivers"]["kafka/streams"]
     assert agent["brokers"] == gateway["brokers"]
     assert not {"traces", "metrics", "logs"} & (agent.keys() | gateway.keys())

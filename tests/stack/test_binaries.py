@@ -42,7 +42,7 @@ def test_nothing_there(empty):
         [sys.executable, "-m", "stack.binaries"], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
     )
     assert (answer.returncode, answer.stdout) == (1, "")
-    for word in ("no Go on PATH", "go 1.", "otelcol-contrib 0.155", "prometheus and promtool 3.7"):
+    for word in ("no Go on PATH", "go 1.", "otelcol-contrib 0.156", "prometheus and promtool 3.7"):
         assert word in answer.stderr
     assert "Traceback" not in answer.stderr
     assert "Warning" not in answer.stderr
@@ -62,7 +62,7 @@ def test_go_too_old(empty):
 @pytest.mark.parametrize(
     ("name", "called", "says"),
     [
-        ("otelcol", "otelcol-contrib", "otelcol-contrib version 0.155.0"),
+        ("otelcol", "otelcol-contrib", "otelcol-contrib version 0.156.0"),
         ("otelcol", "otelcol-contrib", "otelcol-contrib version v1.2.3"),
         ("prometheus", "prometheus", "prometheus, version 3.14.0 (branch: HEAD, revision: abc)"),
         ("promtool", "promtool", "promtool, version 3.7.0 (branch: HEAD, revision: abc)"),

@@ -75,6 +75,7 @@ DONE = b"data: [DONE]\n\n"
 STOP = chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
 ERROR = sse({"error": {"message": "The server is overloaded", "type": "server_error", "code": 503}})
 NO_CHOICES = chunk([])  # as Azure sends one; some readers trip over it
+FLOOD: Script = [sse({"padding": " " * 250_000})]
 ALL, HALF, REST = tokens(1, TOKENS), tokens(1, TOKENS // 2), tokens(TOKENS // 2 + 1, TOKENS)
 
 BEHAVIOURS: dict[str, Script] = {
@@ -91,7 +92,8 @@ BEHAVIOURS: dict[str, Script] = {
     "no_choices": [*HALF, NO_CHOICES, *REST, DONE],
     "pings": pings(HOLD),
     "stall": [*HALF, *pings(SILENCE), *REST, STOP, DONE],
-    "flood": [sse({"padding": " " * 250_000})] * 100,
+    "flood": FLOOD * 100,
+    "flood_cut": [*FLOOD * 40, CLOSE],
     "held": tokens(1, int(HOLD / 0.25), 0.25),
     "responses": response(),
 }

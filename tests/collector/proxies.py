@@ -39,6 +39,13 @@ http {{
         proxy_buffering off;
         proxy_read_timeout {limit}s;
         send_timeout {limit}s;
+        client_body_timeout {limit}s;
+        location /buffered {{
+            set $stream_route $uri;
+            proxy_buffering on;
+            send_timeout 60s;
+            proxy_pass http://127.0.0.1:{model};
+        }}
         location /unnamed {{ proxy_pass http://127.0.0.1:{model}; }}
         location / {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{model}; }}
         location /refused {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{nobody}; }}
@@ -57,6 +64,7 @@ defaults
     timeout server {limit}s
 frontend api
     bind 127.0.0.1:{port}
+    option http-buffer-request
 {shipped}
     http-request set-var(txn.stream_route) path if !{{ path /unnamed }}
     http-request deny deny_status 503 if {{ path /rejected }}
@@ -95,15 +103,22 @@ PROXIES = {"nginx": nginx, "haproxy": haproxy}
 
 @dataclass
 class Asker(Client):
-    """A client that may also leave before the headers, never read, use another method, or ask for nothing by name."""
+    """A client that may also leave before the headers, or do one of these.
+
+    It rests before it reads, never reads, keeps back a part of its request, or has another method or `Accept`.
+    """
 
     patience: float | None = None
     reads: bool = True
+    rests: float = 0.0
+    whole_body: bool = True
     method: str = "POST"
     accept: str = "text/event-stream"
 
     def _request(self):
         request = super()._request().replace(b"POST", self.method.encode(), 1)
+        if not self.whole_body:
+            request = request.removesuffix(b"}")
         return request.replace(b"Accept: text/event-stream", f"Accept: {self.accept}".encode())
 
     async def run(self):
@@ -113,6 +128,10 @@ class Asker(Client):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(super().run(), self.patience)
         return self
+
+    async def _read(self, reader):
+        await asyncio.sleep(self.rests)
+        await super()._read(reader)
 
     def _hold(self):
         """Ask, and take nothing until `let_go`."""

@@ -1,6 +1,8 @@
 """What the logs of real proxies become, asserted on what the real Prometheus then answers."""
 
 import asyncio
+import json
+import socket
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -64,6 +66,7 @@ FAULTS = {
     "/leave-silence": Fault("hang", LEFT, {"leave": HALF}),
     "/give-up": Fault("silent", GAVE_UP, {"leave": Leave(after=1.0)}, haproxy=LEFT),
     "/unread": Fault("flood", LEFT, {"reads": False}, haproxy=UNREAD),
+    "/buffered": Fault("flood_cut", LOST, {"rests": 7.0}, haproxy=UNREAD),  # nginx has it all long before its reader
     "/impatient": Fault("unanswered", IMPATIENT, {"patience": 1.0}, None),
     "/overloaded": Fault("overloaded", LOUD, status=503),
     "/unanswered": Fault("unanswered", LOUD, status=504),
@@ -88,6 +91,7 @@ def service(request, stack, tmp_path_factory):
                 return ended(stack, request.param, http_route=READY)
 
             stack.wait_until(counts, "the first stream")  # a log is read from its end on, when it is found
+            say(env)
             clients = asyncio.run(ask([*injected(port), *others(port)]))
             yield request.param
             for client in clients:
@@ -96,14 +100,25 @@ def service(request, stack, tmp_path_factory):
     assert {line.split("\t")[1] for line in lines if line.count("\t") > 1} == {"info"}
 
 
+def say(env):
+    """Log what HAProxy's manual has (8.5, `cH`) and nothing here makes it say: a client slow to send its body."""
+    if "HAPROXY_LOG" in env:
+        line = {"stream": "haproxy", "method": "POST", "status": "408", "media_type": "-", "asked": "text/event-stream"}
+        line |= {"route": "/unfinished-request", "kind": "-", "milliseconds": "3000", "state": "cH"}
+        host, _, port = env["HAPROXY_LOG"].partition(":")
+        with socket.socket(type=socket.SOCK_DGRAM) as log:
+            log.sendto(json.dumps(line, separators=(",", ":")).encode(), (host, int(port)))
+
+
 def injected(port):
     return [Asker(port, route, fault.model, **fault.client) for route, fault in FAULTS.items() for _ in range(TIMES)]
 
 
 def others(port):
-    """A page on a named route; on one without a name an error where no stream was asked for, and one where it was."""
+    """A page and a 408 on named routes; where there is no name, an error with no stream asked for, and one with."""
     return [
         Asker(port, "/page", "healthy"),
+        Asker(port, "/unfinished-request", "healthy", whole_body=False),
         Asker(port, "/unnamed", "overloaded", accept="*/*"),
         Asker(port, "/unnamed", "overloaded", method="BREW"),
     ]
@@ -121,7 +136,7 @@ def test_no_route_and_odd_method(stack, service):
 
 
 def test_nothing_else_counts(stack, service):
-    """Pages, and errors where no stream was due, count nothing."""
+    """Pages, requests that their clients did not finish, and errors where no stream was due, count nothing."""
     stack.wait_until(lambda: ended(stack, service, http_route="/unread"), "the last of all")
     routes = {dict(series).get(semconv.ROUTE.label, "") for series in ended(stack, service)}
     assert routes == {"", READY, *FAULTS}

@@ -36,6 +36,11 @@ def test_commands_exist():
     assert f"uid: {uid}\n" in (ROOT / "collector/grafana/datasources/streaming.yaml").read_text()
 
 
+def test_waits_for_data():
+    """What takes its time to come through is asked for more than once."""
+    assert RUN.count("curl ") == RUN.count("do found && exit; sleep 5; done; exit 1") == 2
+
+
 def test_cleans_up():
     """Whatever fails, the logs are shown and everything is stopped."""
     assert [step["if"] for step in JOB["steps"] if "if" in step] == ["failure()", "always()"]

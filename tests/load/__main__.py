@@ -196,7 +196,7 @@ are the collector's own.
   reason or result is not. The dashboard *Streams: trust* counts such series, and `StreamTelemetryLossy` sees what is in
   them as failures that were not derived.
 - **Beyond 50,000 series** of the sums and the other histograms, each histogram one, new ones are dropped
-  (`deltatocumulative`, `max_streams`), as in the last row.
+  (`deltatocumulative/streams`, `max_streams`), as in the last row.
 - **Names without a bound** do not come so far: a process tells the first 200 routes apart
   (`OTEL_PYTHON_STREAMING_MAX_ROUTES`) and calls the rest `_OTHER`, in the ledger and in spans.
 - Whoever is refused keeps what it has and repeats it: `memory_limiter` answers 503 at 80 % of the machine's memory.

@@ -7,7 +7,7 @@ SITE := $(BIN)/sphinx-build -q -E -W --keep-going docs docs/_build/html
 PIP := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz kill chaos load lint dashboards incident collector docs site bench conformance sdks clean
+.PHONY: help demo test fuzz kill chaos load lint dashboards incident collector docs site bench peers conformance sdks clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ load: $(READY)  ## what one collector takes: streams a second, memory by series,
 
 conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
 	$(BIN)/python -m tests.conformance $(ARGS)
+
+peers: .venv-sdks/bench/.ready  ## what every other tool tells of each end, as tried; writes docs/comparison.md (3 minutes)
+	.venv-sdks/bench/bin/python -m tests.peers
 
 .venv-sdks/%/.ready: pyproject.toml constraints.txt | $(READY)
 	@echo "setting up .venv-sdks/$* (once; a minute or two)"

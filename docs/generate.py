@@ -126,7 +126,7 @@ def commands() -> str:
     described = subprocess.run(  # noqa: S603 - its own words
         [sys.executable, "-m", "typer", *words], check=True, capture_output=True, text=True
     )
-    title, _, rest = described.stdout.rstrip().partition("\n")
+    title, _, rest = described.stdout.replace("&#x27;", "'").rstrip().partition("\n")
     needs = 'Generated from `otel_streaming/cli`. They need the extra `cli`: `pip install "otel-streaming[cli]"`.'
     return f"{title}\n\n{needs}\n{rest}\n"
 

@@ -8,21 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dashboards import health, parts
+from dashboards import measures as m
 from dashboards import queries as q
-from dashboards.recording import AT_LIMIT, BOUNDED, INTERRUPTED, NEAR_LIMIT, SERVER, WHERE, ratio
+from dashboards.budget import BUDGET, BURNS
+from dashboards.recording import AT_LIMIT, BOUNDED, INTERRUPTED, NEAR_LIMIT, SERVER, ratio
 from otel_streaming import semconv
 from otel_streaming.semconv import State
 
-BUDGET = 1 - q.OBJECTIVE
-"""The share of streams that may end badly. Another objective: change it there and run ``make dashboards``."""
-
 RUNBOOKS = "docs/runbooks"
-OVERVIEW, OBJECTIVES, FORENSICS, TRUST = "stream-overview", "stream-slo", "stream-forensics", "stream-trust"
-"""Where an alert sends its reader: a dashboard's uid."""
+"""Where the pages are: a folder of this repository, or the address under which you publish them."""
 
 PAGE, TICKET = "critical", "warning"
 ENOUGH = 30
 """Streams in the window of an alert from which on a share of them means something."""
+A_FEW = 5
+"""Failures that are chance, whatever share they are of."""
+SLOW = 10
+"""Seconds to the first chunk, a bound of its histogram: a stall's threshold, after which readers leave."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Alert:
     lasting: int
     window: str
     severity: str = TICKET
-    by: tuple[str, ...] = WHERE
-    board: str = OVERVIEW
+    by: tuple[str, ...] = q.BY_ROUTE
+    board: str = parts.OVERVIEW
     labels: dict[str, str] = field(default_factory=dict)
 
     def rule(self) -> dict[str, Any]:
@@ -62,39 +65,31 @@ class Alert:
         }
 
 
-BURNS = (
-    # How many times faster than the budget allows, over which two windows, how bad that is, how long it must last.
-    (14.4, "1h", "5m", PAGE, 2),
-    (6, "6h", "30m", PAGE, 2),
-    (3, "1d", "2h", TICKET, 15),
-    (1, "3d", "6h", TICKET, 15),
-)
-
-
-def _burn(factor: float, long: str, short: str, severity: str, lasting: int) -> Alert:
+def _burn(factor: float, long: str, short: str, wakes: bool, lasting: int) -> Alert:  # noqa: FBT001 - a row of BURNS
     limit = f"{factor * BUDGET:.6g}"
     return Alert(
         "StreamErrorBudgetBurn",
         f"({ratio(long)}{{{SERVER}}} > {limit} and {ratio(short)}{{{SERVER}}} > {limit})\n"
-        f"and 60 * sum_over_time({q.RECORDED_ELIGIBLE}{{{SERVER}}}[{long}]) > {ENOUGH}",
+        f"and 60 * sum_over_time({q.RECORDED_ELIGIBLE}{{{SERVER}}}[{long}]) > {ENOUGH}\n"
+        f"and 60 * sum_over_time({q.RECORDED_BAD}{{{SERVER}}}[{long}]) > {A_FEW}",
         "Streams fail faster than the objective allows.",
         f"{{{{ $value | humanizePercentage }}}} of the streams of the last {long} failed, a burn rate above {factor:g} "
         f"(at 1 the error budget of an objective of {q.OBJECTIVE:.6g} lasts for 30 days).",
         lasting,
         short,
-        severity,
-        board=OBJECTIVES,
+        PAGE if wakes else TICKET,
+        board=parts.SLO,
         labels={"long": long, "short": short},
     )
 
 
-def _ended(which: str, window: str, by: tuple[str, ...] = WHERE) -> str:
-    return q.ended_everywhere("increase", window, (SERVER, BOUNDED, which), by)
+def _ended(which: str, window: str, by: tuple[str, ...] = q.BY_ROUTE) -> str:
+    return q.ended_everywhere("increase", window, (SERVER, BOUNDED), which, by)
 
 
 def _spans(which: str, window: str) -> str:
     series = q.everywhere(semconv.ENDED, SERVER, BOUNDED, which)
-    return f"sum by ({', '.join(WHERE)}) (increase({series}[{window}]))"
+    return f"sum by ({', '.join(q.BY_ROUTE)}) (increase({series}[{window}]))"
 
 
 def _silent() -> Alert:
@@ -102,7 +97,7 @@ def _silent() -> Alert:
         "StreamSilentFailuresDominate",
         f"({_ended(q.SILENT, '30m')}\n/ {_ended(q.BAD, '30m')} > 0.8)\n"
         f"and {_ended(q.BAD, '30m')} > 10\n"
-        f"and on ({', '.join(WHERE)}) {ratio('30m')}{{{SERVER}}} > {BUDGET:.6g}",
+        f"and on ({', '.join(q.BY_ROUTE)}) {ratio('30m')}{{{SERVER}}} > {BUDGET:.6g}",
         "Streams fail after their 200 OK, where no status code tells.",
         "{{ $value | humanizePercentage }} of the failures of the last 30 minutes had no status code: "
         "an error rate by status does not show this incident.",
@@ -111,31 +106,42 @@ def _silent() -> Alert:
     )
 
 
-def _stalled() -> Alert:
+def _stalled(severity: str, least: int, share: float, words: str) -> Alert:
     active = q.everywhere(semconv.ACTIVE, SERVER, BOUNDED)
     stalled = q.everywhere(semconv.ACTIVE, SERVER, BOUNDED, q.where(semconv.STATE, State.STALLED))
-    by = f"sum by ({', '.join(WHERE)})"
+    by = f"sum by ({', '.join(q.BY_ROUTE)})"
     return Alert(
         "StreamStalledOpen",
-        f"max by ({', '.join(WHERE)}) ({q.everywhere(semconv.SILENCE_MAX, SERVER)}) > 30\n"
-        f"and {by} ({stalled}) / {by} ({active}) > 0.05",
+        f"max by ({', '.join(q.BY_ROUTE)}) ({q.everywhere(semconv.SILENCE_MAX, SERVER)}) > 30\n"
+        f"and {by} ({stalled}) / {by} ({active}) > {share}\n"
+        f"and {by} ({stalled}) >= {least}",
         "Open streams have stopped moving.",
-        "readers are waiting now, the longest for {{ $value | humanizeDuration }}; "
-        "more than one open stream in twenty is stalled.",
+        f"readers are waiting now, the longest for {{{{ $value | humanizeDuration }}}}; "
+        f"{least} open streams or more are stalled, and more than {words}.",
         2,
         "5m",
+        severity,
     )
 
 
+def _of_all(told: str, window: str) -> str:
+    """Share of all streams of what only spans tell; of the spans it would be fiction with ``SPANS=bad``."""
+    return f"{told}\n/ {_ended(q.ANY, window)}"
+
+
 def _slow() -> Alert:
-    bucket = q.everywhere(semconv.FIRST_CHUNK_TIME, SERVER, suffix="_bucket")
+    def begun(which: str, suffix: str) -> str:
+        series = q.everywhere(semconv.FIRST_CHUNK_TIME, SERVER, which, suffix=suffix)
+        return f"sum by ({', '.join(q.BY_ROUTE)}) (increase({series}[15m]))"
+
+    late = f"({begun(q.ANY, '_count')} - {begun(m.up_to(SLOW), '_bucket')})"
     return Alert(
         "StreamFirstChunkSlow",
         # The histogram knows no kind, and a subscription may wait for its first event: bounded streams must end there.
-        f"histogram_quantile(0.95, sum by ({q.BUCKET}, {', '.join(WHERE)}) (rate({bucket}[15m]))) > 10\n"
-        f"and {_ended(q.ANY, '15m')} > {ENOUGH}",
+        f"{_of_all(late, '15m')} > 0.05\nand {_ended(q.ANY, '15m')} > {ENOUGH}",
         "Streams take long to begin.",
-        "one stream in twenty of the last 15 minutes took {{ $value | humanizeDuration }} or more to its first chunk.",
+        "{{ $value | humanizePercentage }} of the streams of the last 15 minutes took more than "
+        f"{SLOW} s to their first chunk.",
         5,
         "15m",
     )
@@ -144,7 +150,7 @@ def _slow() -> Alert:
 def _blank() -> Alert:
     return Alert(
         "StreamBlankResponses",
-        f"{_spans(q.BLANK, '15m')}\n/ {_spans(q.ANY, '15m')} > 0.02\nand {_spans(q.ANY, '15m')} > {ENOUGH}",
+        f"{_of_all(_spans(q.BLANK, '15m'), '15m')} > 0.02\nand {_ended(q.ANY, '15m')} > {ENOUGH}",
         "Streams end before their first chunk.",
         "{{ $value | humanizePercentage }} of the streams of the last 15 minutes sent headers and nothing else: "
         "their readers saw a blank answer.",
@@ -169,45 +175,61 @@ def _at_a_limit() -> Alert:
 def _masked() -> Alert:
     return Alert(
         "StreamsMasked",
-        f"{_spans(q.MASKED, '30m')}\n/ {_spans(q.ANY, '30m')} > 0.01\nand {_spans(q.ANY, '30m')} > {ENOUGH}",
+        f"{_of_all(_spans(q.MASKED, '30m'), '30m')} > 0.01\nand {_ended(q.ANY, '30m')} > {ENOUGH}",
         "Streams end cleanly although what fed them broke.",
         "{{ $value | humanizePercentage }} of the streams of the last 30 minutes looked complete, "
         "but the stream they pass on had broken.",
         5,
         "30m",
-        board=FORENSICS,
+        board=parts.FORENSICS,
     )
 
 
 def _unknown() -> Alert:
     return Alert(
         "StreamOutcomeUnknownHigh",
-        f"{_ended(q.UNKNOWN, '30m')}\n/ {_ended(q.ANY, '30m')} > 0.05\nand {_ended(q.ANY, '30m')} > {ENOUGH}",
+        f"{_of_all(_ended(q.UNKNOWN, '30m'), '30m')} > 0.05\nand {_ended(q.ANY, '30m')} > {ENOUGH}",
         "Nobody knows how streams end.",
         "{{ $value | humanizePercentage }} of the streams of the last 30 minutes ended in a way "
         "that was not seen: the other numbers are worth less.",
         15,
         "30m",
-        board=TRUST,
+        board=parts.TRUST,
     )
 
 
-def _lossy() -> Alert:
-    def bad(metric: semconv.Metric) -> str:
-        return f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, q.BAD)}[30m]))"
+def _witness(metric: semconv.Metric, *own: str) -> str:
+    """Failures by service as one of the two counts them. They have spans in every setting of SPANS but off."""
+    bad, ended = (
+        f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, *own, which)}[30m]))" for which in (q.BAD, q.ANY)
+    )
+    return f"({bad}\nor 0 * {ended})"
 
-    # Failures have spans in every setting of SPANS but off, and then the service has no derived series at all.
-    reported = f"0 * sum by ({q.SERVICE}) (increase({q.everywhere(semconv.ENDED)}[30m]))"
-    return Alert(
-        "StreamTelemetryLossy",
-        f"1 - ({bad(semconv.ENDED)}\nor {reported})\n/ ({bad(semconv.LEDGER_ENDED)} > 20) > 0.05",
-        "Spans of streams are lost on their way.",
-        "{{ $value | humanizePercentage }} of the failures of the last 30 minutes were counted by the service "
-        "and never arrived as spans: their causes are unknown.",
-        10,
-        "30m",
-        by=(q.SERVICE,),
-        board=TRUST,
+
+def _lossy() -> tuple[Alert, Alert]:
+    ledger, spans = _witness(semconv.LEDGER_ENDED), _witness(semconv.ENDED, health.NOT_BY_THE_PROCESS)
+
+    def beyond(one: str, other: str, spans: str, words: str) -> Alert:
+        return Alert(
+            "StreamTelemetryLossy",
+            f"({one}\n- {other})\n/ ({one} > 20) > 0.05",
+            "Processes and spans disagree about failures.",
+            f"{{{{ $value | humanizePercentage }}}} of the failures of the last 30 minutes were {words}.",
+            10,
+            "30m",
+            by=(q.SERVICE,),
+            board=parts.TRUST,
+            labels={"spans": spans},
+        )
+
+    return (
+        beyond(ledger, spans, "missing", "counted by the service and never arrived as spans: their causes are unknown"),
+        beyond(
+            spans,
+            ledger,
+            "surplus",
+            "told by spans and not counted by the service: they are derived twice, or sent twice",
+        ),
     )
 
 
@@ -217,8 +239,8 @@ def _missing() -> Alert:
     )
 
     def lately(present: str) -> str:
-        # There for more than three of the last six hours: a job that runs for one is not missed.
-        return f"count_over_time(({present})[6h:10m]) > 18"
+        # There for more than six of the last 24 hours: a job of a few hours is not missed, a night is not forgotten.
+        return f"count_over_time(({present})[1d:10m]) > 36"
 
     return Alert(
         "StreamTelemetryMissing",
@@ -230,11 +252,16 @@ def _missing() -> Alert:
         10,
         "10m",
         by=(q.SERVICE,),
-        board=TRUST,
+        board=parts.TRUST,
     )
 
 
 ALERTS = (
     *(_burn(*burn) for burn in BURNS),
-    *(_silent(), _stalled(), _slow(), _blank(), _at_a_limit(), _masked(), _unknown(), _lossy(), _missing()),
+    _silent(),
+    _stalled(TICKET, 3, 0.05, "one in twenty of all"),
+    _stalled(PAGE, 10, 0.5, "half of all"),
+    *(_slow(), _blank(), _at_a_limit(), _masked(), _unknown(), *_lossy(), _missing()),
 )
+if (fastest := BURNS[0][0]) * BUDGET >= 1:
+    raise ValueError(f"OBJECTIVE is too low to page anybody: no share of failures is {fastest:g} times {BUDGET:.6g}")

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 BUDGET = round(1 - q.OBJECTIVE, 6)
 PERIOD = "30d"
-BURNS = (("5m", 14.4), ("1h", 14.4), ("6h", 6), ("3d", 1))
-"""Windows to look at, and the rate at which the budget of thirty days burns too fast."""
-NO_TRAFFIC = -1000
-"""What stands for no traffic where -1 may be the truth: a budget can be overspent."""
+BURNS = (
+    # How many times faster than the budget allows, over which two windows, whether that wakes somebody, how many
+    # minutes it must last: of thirty days' budget 2 % are gone in 1 h, 5 % in 6 h, 10 % in a day or in three.
+    (14.4, "1h", "5m", True, 2),
+    (6, "6h", "30m", True, 2),
+    (3, "1d", "2h", False, 15),
+    (1, "3d", "6h", False, 15),
+)
+NO_NUMBER = -1_000_000_000
+"""What stands for no traffic where any small number may be the truth: a budget can be overspent many times."""
 ALERTS = "ALERTS"
 """The series in which Prometheus tells its alerts."""
 
@@ -43,6 +49,12 @@ def burn(window: str, by: Sequence[str] = ()) -> str:
     return f"{q.share(_over(q.RECORDED_BAD, window, by), _over(q.RECORDED_ELIGIBLE, window, by), by)}\n/ {BUDGET}"
 
 
+def burn_tile(window: str) -> str:
+    """The same for a live tile, which tells no traffic from no rules."""
+    nothing = f"0 * {q.total(recorded(q.RECORDED_ELIGIBLE))} {q.NOTHING_TO_DIVIDE:+d}"
+    return q.live(f"{burn(window)}\nor {nothing}")
+
+
 def left(by: Sequence[str] = ()) -> str:
     """Share of the budget of thirty days that is left; below zero when it is overspent."""
     return f"1 - {burn(PERIOD, by)}"
@@ -50,7 +62,7 @@ def left(by: Sequence[str] = ()) -> str:
 
 def left_tile() -> str:
     """The same for a tile, which tells no traffic from no recording rules. No failure hides behind "no traffic"."""
-    return f"{left()}\nor 0 * {q.total(recorded(q.RECORDED_ELIGIBLE))} {NO_TRAFFIC:+d}"
+    return f"{left()}\nor 0 * {q.total(recorded(q.RECORDED_ELIGIBLE))} {NO_NUMBER:+d}"
 
 
 def burn_recorded(window: str) -> str:
@@ -60,7 +72,8 @@ def burn_recorded(window: str) -> str:
 
 def firing_alerts() -> str:
     """Alerts on streams that fire, one series each."""
-    chosen = ",".join(f'{q.VARIABLES[name]}=~"${name}"' for name in ("service", "route"))
+    # Those about a whole service have no route: they are about every route of it.
+    chosen = f'{q.SERVICE}=~"$service",{q.ROUTE}=~"$route|"'
     return f'{ALERTS}{{alertname=~"Stream.*",alertstate="firing",{chosen}}}'
 
 
@@ -80,11 +93,9 @@ def spent(window: q.Window) -> str:
     return f"{q.failed(window)}\n/ {BUDGET}"
 
 
-def available(bad: Sequence[str], window: q.Window, leavers: Sequence[str] = ()) -> str:
-    """Share of streams that were neither bad nor, if they count, given up."""
-    failures = " + ".join(f"({q.count(which, window)} or vector(0))" for which in (*bad, *leavers))
-    whole = " + ".join([q.count(q.ELIGIBLE, window), *(f"({q.count(one, window)} or vector(0))" for one in leavers)])
-    return f"1 - ({failures})\n/ ({whole} > 0)"
+def available(window: q.Window, bad: str = q.BAD, of: str = q.ELIGIBLE) -> str:
+    """Share of streams that were not bad, among those of which one could say."""
+    return f"1 - {q.share(q.count(bad, window), q.count(of, window))}"
 
 
 def _open(which: str = q.ANY) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import board, parts, traceql, traces, words
+from dashboards import board, parts, tables, traceql, traces, words
 from dashboards import panels as p
 from dashboards import queries as q
 from dashboards.board import Row, dashboard
@@ -51,7 +51,7 @@ MASKED = About(
     "Behind a clean end",
     metric=parts.SPANS,
     formula="streams whose upstream broke while they themselves looked complete (or were cut by a pass-through that "
-    "invented the end) / all streams.",
+    "invented the end), told by spans / all streams of the services whose spans arrive.",
     good="0.",
     action="a gateway or an exception handler closes politely what it should have passed on: see **Newest masked**.",
 )
@@ -99,7 +99,8 @@ BY_UPSTREAM = About(
     401,
     "What this service reads, by upstream",
     metric=f"`{semconv.ENDED.prometheus}`; client role",
-    formula="streams, share of failures by the same definition, over the whole time range, by address.",
+    formula="streams, share of failures by the same definition, over the whole time range, by address; all "
+    f"{parts.WITH_SPANS}.",
     good="no coloured cell.",
     action="a provider that fails here and nowhere else is theirs to explain: send them the trace.",
 )
@@ -155,7 +156,12 @@ ONE_TRACE = About(
 
 CAUSE = Shown(semconv.REASON, "Why", words.REASONS)
 ROUTE = Shown(semconv.ROUTE, "Route")
-PROGRESS = Shown(semconv.CHUNK_COUNT, "Chunks")
+PROGRESS = (
+    # The last progress: how far it had come, in words, chunks and bytes.
+    Shown(semconv.PHASE, "Got as far as", words.PHASES),
+    Shown(semconv.CHUNK_COUNT, "Chunks"),
+    Shown(semconv.SIZE, "Bytes", unit=parts.BYTES),
+)
 LONGEST_GAP = Shown(semconv.CHUNK_GAP_MAX, "Longest gap", unit=parts.SECONDS)
 ORIGIN = Shown(semconv.ORIGIN, "By whom", words.ORIGINS)
 FINISH = Shown(semconv.FINISH_REASON, "Finish reason")
@@ -190,9 +196,9 @@ def _where() -> list[p.AnyPanel]:
         parts.Key(q.ORIGIN, "By whom", words.ORIGINS),
     )
     counted = [Column("Streams", f"{q.count_spans(q.BAD, RANGE, by)} > 0", parts.COUNT)]
-    masked = [Series(q.masked(STEP), "masked", words.REASONS[semconv.Reason.UPSTREAM_MASKED].colour)]
+    masked = [Series(q.share_of_spans(q.MASKED, STEP), "masked", words.REASONS[semconv.Reason.UPSTREAM_MASKED].colour)]
     return [
-        p.listing(WHERE_AND_WHY, keys, counted, 16, sort="Streams"),
+        tables.listing(WHERE_AND_WHY, keys, counted, 16, sort="Streams"),
         p.graph(MASKED, masked, 8, unit=parts.SHARE, fill=20),
     ]
 
@@ -202,11 +208,11 @@ def _lists() -> list[p.AnyPanel]:
         return traces.newest(about, traceql.newest(conditions, [one.attribute for one in shown]), shown, width)
 
     return [
-        newest(TRUNCATED, traceql.TRUNCATED, 12, ROUTE, CAUSE, ORIGIN, PROGRESS, FINISH, CLOSE_CODE),
-        newest(FAILED, traceql.FAILED, 12, ROUTE, CAUSE, ORIGIN, PROGRESS, FINISH, CLOSE_CODE),
-        newest(BLANK, traceql.BLANK, 8, ROUTE, CAUSE),
-        newest(STALLED, traceql.STALLED, 8, ROUTE, PROGRESS, LONGEST_GAP),
-        newest(MASKED_ONES, traceql.MASKED, 8, ROUTE, CAUSE, UPSTREAM),
+        newest(TRUNCATED, traceql.TRUNCATED, 12, ROUTE, CAUSE, ORIGIN, *PROGRESS, FINISH, CLOSE_CODE),
+        newest(FAILED, traceql.FAILED, 12, ROUTE, CAUSE, ORIGIN, *PROGRESS, FINISH, CLOSE_CODE),
+        newest(BLANK, traceql.BLANK, 8, ROUTE, CAUSE, ORIGIN),
+        newest(STALLED, traceql.STALLED, 8, ROUTE, *PROGRESS, LONGEST_GAP),
+        newest(MASKED_ONES, traceql.MASKED, 8, ROUTE, CAUSE, UPSTREAM, *PROGRESS),
     ]
 
 
@@ -214,7 +220,7 @@ def _neighbours() -> list[p.AnyPanel]:
     by = (q.SERVICE, q.ADDRESS)
     columns = [
         Column("Streams", f"{q.count_spans(q.ANY, RANGE, by, Role.CLIENT)} > 0", parts.COUNT),
-        Column("Failed", q.failed_spans(RANGE, by, Role.CLIENT), steps=parts.FAILURE_STEPS),
+        Column("Failed", q.failed_spans(RANGE, by, Role.CLIENT), steps=parts.FAILURES),
     ]
     keys = (parts.Key(q.SERVICE, "Service"), parts.Key(q.ADDRESS, "Upstream"))
 
@@ -223,7 +229,7 @@ def _neighbours() -> list[p.AnyPanel]:
         return [Series(reasons, f"{{{{{q.REASON}}}}}"), Series(q.none_of(q.ANY, STEP, role), *words.NONE)]
 
     return [
-        p.listing(BY_UPSTREAM, keys, columns, 6, sort="Failed"),
+        tables.listing(BY_UPSTREAM, keys, columns, 6, sort="Failed"),
         p.stack(UPSTREAM_CAUSES, by_cause(q.BAD, Role.CLIENT), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
         p.stack(BY_PROXY, by_cause(q.NOT_OK, Role.PROXY), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
         traces.spans_graph(BY_MODEL, traceql.failures_by(semconv.MODEL), 6),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboards import measures as m
 from dashboards import queries as q
 from dashboards.queries import RANGE, STEP, Window
 from otel_streaming import semconv
@@ -41,7 +42,7 @@ def vanished() -> str:
 
     What is open more (or less) than when the range began is neither.
     """
-    now = q.open_streams()
+    now = m.open_streams()
     before = q.total(f"{q.select(semconv.ACTIVE, kind=None)} offset {RANGE.value}")
     began, finished = (_since_then(metric) for metric in (semconv.LEDGER_STARTED, semconv.LEDGER_ENDED))
     return f"{began} - ({finished} or vector(0))\n- (({now} or vector(0)) - ({before} or vector(0)))"
@@ -54,21 +55,42 @@ def _since_then(metric: semconv.Metric) -> str:
     return q.total(f"{last} - ({series} offset {RANGE.value} or 0 * {last})")
 
 
-def _told_by_spans(window: Window, which: str = q.ANY) -> str:
-    # As the ledger: a collector's series begins at 0, and each collector has its own.
-    return q.total(window.read_ledger(q.select(semconv.ENDED, which)), (q.SERVICE,))
+NOT_BY_THE_PROCESS = f'{semconv.PROCESS_ID.label}=""'
+"""Matcher: counted from spans. With ``METRICS=all`` the process counts these itself, and is no second witness."""
 
 
 def lost(window: Window, by: tuple[str, ...] = ()) -> str:
-    """Share of the failures in the ledger that the spans do not tell, of the services whose spans are sent at all.
+    """Share of the failures in the ledger that the spans do not tell."""
+    ledger, spans = _witnesses(window)
+    return _beyond(ledger, spans, by)
 
-    Failures only: healthy streams may be left out on purpose, failures never are.
+
+def told_twice(window: Window, by: tuple[str, ...] = ()) -> str:
+    """Share of the failures told by spans that are not in the ledger; it offsets no loss elsewhere."""
+    ledger, spans = _witnesses(window)
+    return _beyond(spans, ledger, by)
+
+
+def _witnesses(window: Window) -> list[str]:
+    """Failures by service, as each of the two counts them: 0 where it knows the service and no failure of it.
+
+    Failures only: healthy streams may be left out on purpose, failures never are. Both are read as the ledger is: a
+    collector's series begins at 0, and each collector has its own.
     """
-    ledger = q.total(window.read_ledger(q.select(semconv.LEDGER_ENDED, q.BAD)), (q.SERVICE,))
-    told = q.total(f"{_told_by_spans(window, q.BAD)} and on ({q.SERVICE}) {ledger}", by)
-    counted = q.total(f"{ledger} and on ({q.SERVICE}) {_told_by_spans(window)}", by)
-    nothing = f"0 * {counted}" if by else "vector(0)"
-    return f"clamp_min(1 - ({told} or {nothing})\n/ ({counted} > 0), 0)"
+    return [
+        f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)})"
+        for metric, *own in ((semconv.LEDGER_ENDED,), (semconv.ENDED, NOT_BY_THE_PROCESS))
+    ]
+
+
+def _by_service(metric: semconv.Metric, window: Window, *which: str) -> str:
+    return q.total(window.read_ledger(q.select(metric, ",".join(which))), (q.SERVICE,))
+
+
+def _beyond(one: str, other: str, by: tuple[str, ...]) -> str:
+    """Share of what one says that the other does not, of the services that both know."""
+    more, both = q.total(f"clamp_min({one} - {other}, 0)", by), q.total(f"{one} + 0 * {other}", by)
+    return f"{more}\n/ ({both} > 0)"
 
 
 def unknown(window: Window, by: tuple[str, ...] = ()) -> str:

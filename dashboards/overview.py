@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards import ages, budget, parts, words
+from dashboards import ages, budget, parts, tables, words
+from dashboards import measures as m
 from dashboards import panels as p
 from dashboards import queries as q
 from dashboards.board import Row, dashboard
@@ -27,7 +28,7 @@ FAILED = About(
     formula="(silent + loud) / (ok + silent + loud), over the whole time range; silent is cut short or failed after "
     "the headers, loud is a 5xx instead of a stream. Readers who left and streams that a restart ended tidily count "
     "on neither side.",
-    good="below 0.1 %.",
+    good=f"below {words.percent(budget.BUDGET / 10)}.",
     action="if it is red, read the stack below for the cause and the table for the route.",
 )
 FIVE_XX = About(
@@ -54,7 +55,7 @@ TRUNCATED = About(
     metric=parts.LEDGER_OR_SPANS,
     formula="silent with outcome truncated / (ok + silent + loud), over the whole time range: the reader got a "
     "beginning and an end of file that looks like success.",
-    good="below 0.1 %.",
+    good=f"below {words.percent(budget.BUDGET / 10)}.",
     action="the purple parts of the stack name the cause: no end marker is usually upstream, a dead process is yours.",
 )
 GAVE_UP = About(
@@ -70,7 +71,8 @@ STALLED_NOW = About(
     106,
     "Stalled now",
     metric=parts.LIVE,
-    formula="open streams in state stalled: silent for longer than the threshold of their route (10 s unless set).",
+    formula=f"open streams in state stalled, {parts.SUBSCRIPTIONS_TOO}: silent for longer than the threshold of their "
+    "route (10 s unless set; subscriptions have none unless set).",
     good="0.",
     action="look at the provider behind the route; these readers are waiting at this moment.",
 )
@@ -78,7 +80,7 @@ OPEN_NOW = About(
     107,
     "Open streams",
     metric=parts.LIVE,
-    formula="sum over all states, subscriptions included.",
+    formula=f"sum over all states, {parts.SUBSCRIPTIONS_TOO}.",
     good="no judgement: it follows the traffic. A step down is a restart, a steady climb is a leak.",
     action="if it climbs, see which state grows in **Open streams by state**.",
 )
@@ -86,7 +88,7 @@ BUDGET_LEFT = About(
     108,
     "Budget left",
     metric=parts.RECORDED,
-    formula=f"1 - share of bad streams over thirty days / {budget.BUDGET:.0%} (the objective is {q.OBJECTIVE:.0%}).",
+    formula=f"1 - share of bad streams over thirty days / {parts.ALLOWED} (the objective is {parts.PROMISE}).",
     good="above a quarter.",
     action="if it melts, see which cause spends it in **Streams: objectives**.",
 )
@@ -94,8 +96,9 @@ FIRING = About(
     109,
     "Firing alerts",
     metric=f"`{budget.ALERTS}`, which Prometheus writes while it evaluates the rules",
-    formula="alerts on streams in state firing.",
-    good="0; **no rules** means that nobody is watching.",
+    formula="alerts on streams in state firing, of the services and routes chosen; those about a whole service are "
+    "about every route of it.",
+    good=f"0; **{words.NO_RULES}** means that nobody is watching.",
     action="open the alert: its runbook says what to do first.",
 )
 BY_CAUSE = About(
@@ -103,7 +106,8 @@ BY_CAUSE = About(
     "Failures by cause, on one axis",
     metric=f"{parts.SPANS}; stalls: {parts.LEDGER_OR_SPANS}",
     formula="silent and loud ends per minute by reason, and complete streams that stalled on the way. A 5xx is one "
-    "colour among others. Grey is what the ledger of a service counts whose spans do not arrive.",
+    "colour among others. Grey is what the ledger of a service counts and its spans do not tell. Readers who left "
+    "before the end, which is no failure, show when you click on their name.",
     good="flat at zero.",
     action="note the largest colour and when it began: deploy, provider or proxy?",
 )
@@ -123,7 +127,8 @@ ROUTES = About(
     f"`{q.RECORDED_RATIO.format(window='1h')}` (recording rule)",
     formula="per service and route, over the whole time range. Attempts are all ended streams; failed, 5xx, cut short "
     "and stalled are shares of (ok + silent + loud); blank (headers, no chunk) and gave up are shares of attempts; the "
-    "burn rate is that of the last hour, 1 being what the objective allows.",
+    "burn rate is that of the last hour, 1 being what the objective allows. Times are those "
+    f"{parts.WITH_SPANS}, {parts.SUBSCRIPTIONS_TOO}; blank is told by spans, and left out where none arrive.",
     good="no coloured cell.",
     action="start with the first line; its service leads to this dashboard for it alone, its route to its failures.",
 )
@@ -131,7 +136,8 @@ FIRST_CHUNK = About(
     401,
     "Time to first chunk",
     metric=f"`{semconv.FIRST_CHUNK_TIME.prometheus}`",
-    formula="quantiles over the streams that ended; from the request to the first chunk (keep-alives are none).",
+    formula=f"quantiles {parts.WITH_SPANS}, {parts.SUBSCRIPTIONS_TOO}; from the request to the first chunk "
+    "(keep-alives are none).",
     good="steady; what is fast enough depends on the route.",
     action="if only the 95th percentile rises, a queue builds up; if both do, everybody waits.",
 )
@@ -139,7 +145,7 @@ GAPS = About(
     402,
     "Gaps between chunks",
     metric=f"`{semconv.GAP.prometheus}`",
-    formula="quantiles over all gaps of the streams that ended.",
+    formula=f"quantiles over all gaps {parts.WITH_SPANS}, {parts.SUBSCRIPTIONS_TOO}.",
     good="steady: this is the speed at which the answer appears.",
     action="stalls are too rare to move a percentile: look at the silence beside it.",
 )
@@ -147,7 +153,7 @@ SILENCE = About(
     405,
     "Longest silence",
     metric=f"`{semconv.SILENCE_MAX.prometheus}`, reported by the processes while the streams are open",
-    formula="the longest current silence of a stream that should flow.",
+    formula=f"the longest current silence of a stream that should flow, {parts.SUBSCRIPTIONS_TOO}.",
     good="below the stall threshold (10 s unless set).",
     action="a line that climbs second by second is one stream that hangs: see **Stalled now** and the table.",
 )
@@ -155,7 +161,7 @@ OPEN_BY_STATE = About(
     403,
     "Open streams by state",
     metric=parts.LIVE,
-    formula="sum by state, subscriptions included.",
+    formula=f"sum by state, {parts.SUBSCRIPTIONS_TOO}.",
     good="nearly all flowing.",
     action="waiting: the producer is slow to begin; stalled: it stopped; slow readers: the network; "
     "still working for nobody: the disconnect is not noticed.",
@@ -164,7 +170,8 @@ DURATIONS = About(
     404,
     "Duration",
     metric=f"`{semconv.DURATION.prometheus}`",
-    formula="quantiles over the streams that ended, from the request to the real end, not to the headers.",
+    formula=f"quantiles {parts.WITH_SPANS}, {parts.SUBSCRIPTIONS_TOO}; from the request to the real end, not to the "
+    "headers.",
     good="steady, and far from the time-outs on the way.",
     action="a flat line at a round number is a limit: see **When do streams die?**",
 )
@@ -176,17 +183,15 @@ THIS_CAUSE = parts.to(parts.FORENSICS, "The newest of these", reason=f"${{__fiel
 
 def _tiles() -> list[p.AnyPanel]:
     return [
-        p.tile(FAILED, q.tile(q.failed(RANGE)), 4, steps=parts.FAILURE_STEPS, link=TRACES),
-        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=parts.FAILURE_STEPS),
-        p.tile(HIDDEN, q.tile(q.hidden(RANGE)), 3, nothing=parts.NO_FAILURES, link=TRACES),
-        p.tile(TRUNCATED, q.tile(q.among_eligible(q.TRUNCATED, RANGE)), 3, steps=parts.FAILURE_STEPS, link=TRACES),
-        p.tile(GAVE_UP, q.tile(q.gave_up(RANGE)), 2, steps=parts.LOST_STEPS, link=TRACES),
-        p.live_tile(
-            STALLED_NOW, q.stalled_now(), 2, steps=parts.STALL_STEPS, link=parts.to(parts.FLOW, "How they flow")
-        ),
-        p.live_tile(OPEN_NOW, q.open_streams(), 2),
+        p.tile(FAILED, q.tile(q.failed(RANGE)), 4, steps=parts.FAILURES, link=TRACES),
+        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=parts.FAILURES),
+        p.tile(HIDDEN, q.tile(q.hidden(RANGE)), 2, nothing=parts.NO_FAILURES, link=TRACES),
+        p.tile(TRUNCATED, q.tile(q.among_eligible(q.TRUNCATED, RANGE)), 3, steps=parts.FAILURES, link=TRACES),
+        p.tile(GAVE_UP, q.tile(q.gave_up(RANGE)), 2, steps=parts.NUISANCES, link=TRACES),
+        p.live_tile(STALLED_NOW, q.live(m.stalled_now()), 2, steps=parts.STALLS, link=FLOW),
+        p.live_tile(OPEN_NOW, q.live(m.open_streams()), 2),
         p.budget_tile(BUDGET_LEFT, budget.left_tile(), 2, link=parts.to(parts.SLO, "What spent it")),
-        p.live_tile(FIRING, budget.firing(), 2, steps=parts.ALERT_STEPS, missing=words.NO_RULES, link=ALERTS),
+        p.live_tile(FIRING, q.live(budget.firing()), 3, steps=parts.ANY_ALERT, nothing=parts.NO_RULES, link=ALERTS),
     ]
 
 
@@ -196,12 +201,21 @@ def _causes() -> list[p.AnyPanel]:
         Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.REASON,))), f"{{{{{q.REASON}}}}}", exemplars=True),
         Series(q.per_minute(q.completed_but_stalled(STEP)), stalled.text, stalled.colour),
         Series(q.per_minute(q.failures_without_cause(STEP)), unexplained.text, unexplained.colour),
+        Series(q.per_minute(q.count(q.CANCELLED, STEP)), *words.LEFT),
     ]
     users = Series(q.failed(STEP), *words.USERS_SAW)
     panel_says = Series(q.five_xx_panel(STEP), *words.PANEL_SAYS)
     objective = ((budget.BUDGET, words.ORANGE),)
     return [
-        p.stack(BY_CAUSE, causes, 14, unit=parts.PER_MINUTE, codes=words.REASONS, link=THIS_CAUSE),
+        p.stack(
+            BY_CAUSE,
+            causes,
+            14,
+            unit=parts.PER_MINUTE,
+            codes=words.REASONS,
+            link=THIS_CAUSE,
+            off=words.LEFT.text,
+        ),
         p.gap_between(SEEN_AND_UNSEEN, users, panel_says, 10, limits=objective),
     ]
 
@@ -209,29 +223,29 @@ def _causes() -> list[p.AnyPanel]:
 def _routes() -> list[p.AnyPanel]:
     by = q.BY_ROUTE
     columns = [
-        Column("Attempts", q.attempts(by), parts.COUNT),
-        Column("Failed", q.failed(RANGE, by), steps=parts.FAILURE_STEPS),
-        Column("5xx", q.among_eligible(q.LOUD, RANGE, by), steps=parts.FAILURE_STEPS),
-        Column("Cut short", q.among_eligible(q.TRUNCATED, RANGE, by), steps=parts.FAILURE_STEPS),
-        Column("Stalled", q.among_eligible(q.STALLED, RANGE, by), steps=parts.LOST_STEPS),
-        Column("Blank", q.blank(RANGE, by), steps=parts.LOST_STEPS),
-        Column("Gave up", q.gave_up(RANGE, by), steps=parts.LOST_STEPS),
-        Column("First chunk p95", q.quantile(0.95, semconv.FIRST_CHUNK_TIME, RANGE, by), parts.SECONDS),
-        Column("Gap p99", q.quantile(0.99, semconv.GAP, RANGE, by), parts.SECONDS),
-        Column("Burn rate", budget.burn_recorded("1h"), parts.FACTOR, parts.BURN_STEPS),
+        Column("Attempts", f"{q.count(q.ANY, RANGE, by)} > 0", parts.COUNT),
+        Column("Failed", q.failed(RANGE, by), steps=parts.FAILURES),
+        Column("5xx", q.among_eligible(q.LOUD, RANGE, by), steps=parts.FAILURES),
+        Column("Cut short", q.among_eligible(q.TRUNCATED, RANGE, by), steps=parts.FAILURES),
+        Column("Stalled", q.among_eligible(q.STALLED, RANGE, by), steps=parts.NUISANCES),
+        Column("Blank", q.share_of_spans(q.BLANK, RANGE, by), steps=parts.NUISANCES),
+        Column("Gave up", q.gave_up(RANGE, by), steps=parts.NUISANCES),
+        Column("First chunk p95", m.quantile(0.95, semconv.FIRST_CHUNK_TIME, RANGE, by), parts.SECONDS),
+        Column("Gap p99", m.quantile(0.99, semconv.GAP, RANGE, by), parts.SECONDS),
+        Column("Burn rate", budget.burn_recorded("1h"), parts.FACTOR, parts.BURN),
     ]
     only = parts.to_line(UID, "Show only this route", service="Service", route="Route")
     why = parts.to_line(parts.FORENSICS, "Its newest failures", service="Service", route="Route")
     keys = (parts.Key(q.SERVICE, "Service", link=only), parts.Key(q.ROUTE, "Route", link=why))
-    return [p.listing(ROUTES, keys, columns, 24, sort="Failed")]
+    return [tables.listing(ROUTES, keys, columns, 24, sort="Failed")]
 
 
 def _feel() -> list[p.AnyPanel]:
     def quantiles(metric: semconv.Metric, *shown: float) -> list[Series]:
-        return [Series(q.quantile(level, metric, STEP), f"p{level * 100:g}", exemplars=True) for level in shown]
+        return [Series(m.quantile(level, metric, STEP), f"p{level * 100:g}", exemplars=True) for level in shown]
 
-    silence = Series(q.longest_silence(), "longest silence", words.STALLED.colour)
-    states = [Series(q.open_streams(by=(q.STATE,)), f"{{{{{q.STATE}}}}}")]
+    silence = Series(m.longest_silence(), "longest silence", words.STALLED.colour)
+    states = [Series(m.open_streams(by=(q.STATE,)), f"{{{{{q.STATE}}}}}")]
     return [
         p.graph(FIRST_CHUNK, quantiles(semconv.FIRST_CHUNK_TIME, 0.5, 0.95), 5, unit=parts.SECONDS),
         p.graph(GAPS, quantiles(semconv.GAP, 0.5, 0.99), 5, unit=parts.SECONDS),

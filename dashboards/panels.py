@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
 from dashboards import budget, queries, words
-from dashboards.parts import BUDGET_STEPS, COUNT, FACTOR, NO_TRAFFIC, SECONDS, SHARE
+from dashboards.parts import BUDGET_LEFT, COUNT, FACTOR, GONE, NEUTRAL, NO_TRAFFIC, SECONDS, SHARE
 
 with warnings.catch_warnings():
     # The SDK recommends its v2 builders from the body of a v1 class; Grafana before 13 needs v1.
@@ -31,7 +31,7 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dashboards.parts import About, Column, Key, Link, Series, Steps, Words
+    from dashboards.parts import About, Judgement, Link, Series, Steps, Words
 
 DATASOURCE = c.DataSourceRef(type_val="prometheus", uid="$datasource")
 
@@ -65,11 +65,12 @@ def frame(panel: Panel, about: About, width: int, datasource: c.DataSourceRef = 
     return panel.id(about.id).title(about.title).description(about.description).span(width).datasource(datasource)
 
 
-def _query(expr: str, ref: int, name: str = "") -> prometheus.Dataquery:
+def asked(expr: str, ref: int, name: str = "") -> prometheus.Dataquery:
+    """One query of a panel, and what its line is called."""
     return prometheus.Dataquery().expr(expr).ref_id(chr(ord("A") + ref)).legend_format(name).datasource(DATASOURCE)
 
 
-def _steps(steps: Steps, below: str = words.GREY) -> builders.ThresholdsConfig:
+def thresholds(steps: Steps, below: str = words.GREY) -> builders.ThresholdsConfig:
     """Grey below the first step: where there is nothing to judge, nothing is judged."""
     known = [d.Threshold(value=None, color=below), *(d.Threshold(value, colour) for value, colour in steps)]
     return builders.ThresholdsConfig().mode(d.ThresholdsMode.ABSOLUTE).steps(known)
@@ -103,24 +104,25 @@ def tile(
     width: int,
     *,
     unit: str = SHARE,
-    steps: Steps = (),
+    steps: Judgement = NEUTRAL,
     nothing: Mapping[int, str] = NO_TRAFFIC,
     missing: str = words.NO_TELEMETRY,
     link: Link | None = None,
 ) -> stat.Panel:
     """One number over the whole time range: an instant query, or it would show the last minute only."""
-    decimals = 2 if steps and unit == SHARE else 0
-    mapping = {
-        str(value): d.ValueMappingResult(text=text, color=words.GREY, index=0) for value, text in nothing.items()
-    }
-    panel = frame(stat.Panel(), about, width).unit(unit).decimals(decimals).with_target(_query(expr, 0).instant())
-    return _stat(panel, steps, link, missing).mappings([d.ValueMap(mapping)]).graph_mode(c.BigValueGraphMode.NONE)
+    panel = (
+        _stat(about, width, unit=unit, steps=steps, nothing=nothing, link=link)
+        .no_value(missing)
+        .graph_mode(c.BigValueGraphMode.NONE)
+    )
+    decimals = 2 if steps.steps and unit == SHARE else 0
+    return panel.decimals(decimals).with_target(asked(expr, 0).instant())
 
 
 def budget_tile(about: About, expr: str, width: int, *, link: Link | None = None) -> stat.Panel:
     """What is left of a budget: a tile that may be below zero."""
-    nothing = {budget.NO_TRAFFIC: words.NO_TRAFFIC}
-    return tile(about, expr, width, steps=BUDGET_STEPS, nothing=nothing, missing=words.NO_RULES, link=link).decimals(0)
+    nothing = {budget.NO_NUMBER: words.NO_TRAFFIC}
+    return tile(about, expr, width, steps=BUDGET_LEFT, nothing=nothing, missing=words.NO_RULES, link=link).decimals(0)
 
 
 def live_tile(
@@ -129,22 +131,34 @@ def live_tile(
     width: int,
     *,
     unit: str = COUNT,
-    steps: Steps = (),
-    missing: str = words.NO_TELEMETRY,
+    steps: Judgement = NEUTRAL,
+    nothing: Mapping[int, str] = GONE,
     link: Link | None = None,
 ) -> stat.Panel:
-    """A number as it is now, with its recent history behind it."""
-    decimals = 1 if unit == FACTOR else 0
-    panel = frame(stat.Panel(), about, width).unit(unit).decimals(decimals).with_target(_query(expr, 0).range())
-    return _stat(panel, steps, link, missing).graph_mode(c.BigValueGraphMode.AREA)
+    """A number as it is now, with its recent history behind it; ``expr`` says when it has none any more."""
+    panel = _stat(about, width, unit=unit, steps=steps, nothing=nothing, link=link).graph_mode(c.BigValueGraphMode.AREA)
+    panel = panel.no_value(nothing[queries.NOBODY_REPORTS]).decimals(1 if unit == FACTOR else 0)
+    return panel.with_target(asked(expr, 0).range())
 
 
-def _stat(panel: stat.Panel, steps: Steps, link: Link | None, missing: str) -> stat.Panel:
+def _stat(
+    about: About, width: int, *, unit: str, steps: Judgement, nothing: Mapping[int, str], link: Link | None
+) -> stat.Panel:
     """Colour is a judgement: a tile without steps stays neutral."""
-    mode = c.BigValueColorMode.BACKGROUND_SOLID if steps else c.BigValueColorMode.NONE
-    panel = panel.color_mode(mode).thresholds(_steps(steps)).no_value(missing)
+    panel = judged(frame(stat.Panel(), about, width).unit(unit), about, {"": (steps, unit)})
+    mode = c.BigValueColorMode.BACKGROUND_SOLID if steps.steps else c.BigValueColorMode.NONE
+    mapping = {
+        str(value): d.ValueMappingResult(text=text, color=words.GREY, index=0) for value, text in nothing.items()
+    }
+    panel = panel.color_mode(mode).thresholds(thresholds(steps.steps)).mappings([d.ValueMap(mapping)])
     panel = panel.data_links([builders.DashboardLink(link.title).url(link.url)] if link else [])
     return panel.reduce_options(_last_value()).text_mode(c.BigValueTextMode.VALUE)
+
+
+def judged(panel: Panel, about: About, judgements: Mapping[str, tuple[Judgement, str]]) -> Panel:
+    """Say in the description from where on a colour is worn, and why."""
+    said = [f"{title} {steps.words(unit)}".strip() for title, (steps, unit) in judgements.items() if steps.steps]
+    return panel.description(f"{about.description}\n\n**Colours:** {'; '.join(said)}") if said else panel
 
 
 def graph(
@@ -157,9 +171,9 @@ def graph(
     panel = panel.legend(legend())
     if limits:
         style = common.GraphThresholdsStyleConfig().mode(c.GraphThresholdsStyleMode.DASHED)
-        panel = panel.thresholds(_steps(limits, "transparent")).thresholds_style(style)
+        panel = panel.thresholds(thresholds(limits, "transparent")).thresholds_style(style)
     for index, one in enumerate(series):
-        panel = panel.with_target(_query(one.expr, index, one.name).range().exemplar(one.exemplars))
+        panel = panel.with_target(asked(one.expr, index, one.name).range().exemplar(one.exemplars))
         if one.colour:
             panel = panel.override_by_name(one.name, [_fixed(one.colour)])
     return panel
@@ -182,16 +196,33 @@ def stack(
     unit: str,
     codes: Words | None = None,
     link: Link | None = None,
+    off: str = "",
 ) -> timeseries.Panel:
     """Areas on top of each other; ``codes`` turns what the label says into words, each in its colour.
 
-    A click on an area follows the link, which may name the code as ``${__field.labels.LABEL}``.
+    A click on an area follows the link, which may name the code as ``${__field.labels.LABEL}``. One series may be
+    ``off`` until its name in the legend is clicked on.
     """
     panel = graph(about, series, width, unit=unit, fill=70).line_width(0)
     panel = panel.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
     if width >= WIDE:
         panel = panel.legend(legend(c.LegendDisplayMode.TABLE, c.LegendPlacement.RIGHT, "mean", "max"))
-    return _named(panel, codes, link)
+    panel = _named(panel, codes, link)
+    shown = [*(codes or {}), *(word.text for word in (codes or {}).values()), *(one.name for one in series)]
+    return _all_but(panel, [name for name in shown if name != off]) if off else panel
+
+
+def _all_but(panel: timeseries.Panel, shown: Sequence[object]) -> timeseries.Panel:
+    """What Grafana itself notes where a click in the legend hides a series, so that a click brings it back.
+
+    The builder has no word for its mark.
+    """
+    config = panel.build().field_config or d.FieldConfigSource()
+    names = {"mode": "exclude", "names": list(map(str, shown)), "prefix": "All except:", "readOnly": True}
+    hidden = prop("custom.hideFrom", {"legend": False, "tooltip": False, "viz": True})
+    mark = d.DashboardFieldConfigSourceOverrides("hideSeriesFrom", d.MatcherConfig("byNames", names), [hidden])
+    config.overrides.append(mark)
+    return panel
 
 
 Named = TypeVar("Named", timeseries.Panel, bargauge.Panel)
@@ -199,7 +230,9 @@ Named = TypeVar("Named", timeseries.Panel, bargauge.Panel)
 
 def _named(panel: Named, codes: Words | None, link: Link | None = None) -> Named:
     for code, word in (codes or {}).items():
-        properties = [prop("displayName", word.text), _fixed(word.colour)]
+        properties = [prop("displayName", word.text)]
+        if word.colour != words.PLAIN:
+            properties.append(_fixed(word.colour))
         if link:
             properties.append(prop("links", [asdict(link)]))
         panel = panel.override_by_name(str(code), properties)
@@ -213,58 +246,22 @@ def gap_between(about: About, upper: Series, lower: Series, width: int, *, limit
     return panel.override_by_name(upper.name, between)
 
 
-def listing(
-    about: About, keys: Sequence[Key], columns: Sequence[Column], width: int, *, sort: str, worst_last: bool = False
-) -> table.Panel:
-    """One line for each combination of the keys, worst first; only those that the first column counts."""
-    values = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
-    names = {**{key.label: key.title for key in keys}, **(values if len(columns) > 1 else {"Value": columns[0].title})}
-    order = {name: index for index, name in enumerate(names)}
-    panel = frame(table.Panel(), about, width).no_value(words.NOTHING_TO_SHOW).unit(SHARE).decimals(2).filterable(True)
-    for index, column in enumerate(columns):
-        panel = panel.with_target(_query(column.expr, index).instant().format(PromQueryFormat.TABLE))
-        panel = panel.override_by_name(column.title, _cell(column))
-    for key in keys:
-        panel = panel.override_by_name(key.title, _key(key))
-    panel = panel.with_transformation(d.DataTransformerConfig("merge", options={}))
-    organize = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": names}
-    panel = panel.with_transformation(d.DataTransformerConfig("organize", options=organize))
-    counted = {"fieldName": columns[0].title, "config": {"id": "isNotNull", "options": {}}}
-    keep = {"filters": [counted], "type": "include", "match": "all"}
-    panel = panel.with_transformation(d.DataTransformerConfig("filterByValue", options=keep))
-    worst = {"fields": {}, "sort": [{"field": sort, "desc": not worst_last}]}
-    return panel.with_transformation(d.DataTransformerConfig("sortBy", options=worst))
+def buckets_map(about: About, expr: str, width: int, names: Mapping[float, str] | None = None) -> heatmap.Panel:
+    """A Prometheus histogram over time, as it is: cells are counts, rows are times in words, dots are traces.
 
-
-_NO_VALUE = [
-    {"type": "special", "options": {"match": match, "result": {"text": words.NO_ROUTE}}} for match in ("null", "empty")
-]
-
-
-def _key(key: Key) -> list[d.DynamicConfigValue]:
-    properties = [in_words(key.codes)] if key.codes else [prop("mappings", _NO_VALUE)]
-    if key.link:
-        properties.append(prop("links", [asdict(key.link)]))
-    return properties
-
-
-def _cell(column: Column) -> list[d.DynamicConfigValue]:
-    digits = 0 if column.unit == COUNT else 2
-    properties = [prop("unit", column.unit), prop("decimals", digits)]
-    if column.steps:
-        properties.append(prop("thresholds", _steps(column.steps).build()))
-        properties.append(prop("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
-    return properties
-
-
-def buckets_map(about: About, expr: str, width: int) -> heatmap.Panel:
-    """A Prometheus histogram over time, as it is: cells are counts, the axis is seconds, dots are traces."""
+    ``names`` are those of single buckets, by their upper bound. Series are renamed after the data source has put them
+    in the order of their bounds.
+    """
     panel = frame(heatmap.Panel(), about, width).calculate(False).no_value(words.NOTHING_TO_SHOW)
     panel = panel.y_axis(heatmap.YAxisConfig().axis_placement(c.AxisPlacement.LEFT).unit(SECONDS)).cell_values(
         heatmap.CellValues().unit(COUNT)
     )
     panel = panel.unit(COUNT).show_value(c.VisibilityMode.NEVER).show_legend().exemplars_color("light-blue")
-    query = _query(expr, 0, f"{{{{{queries.BUCKET}}}}}").range().exemplar(True)
+    renamed = {f"{bound:g}".replace(".", "[.]"): name for bound, name in (names or {}).items()}
+    for bound, name in {**renamed, "[+]Inf": "longer", "([0-9.]+?)": "up to $1 s"}.items():
+        rename = {"regex": f"/^{bound}([.]0)?$/", "renamePattern": name}
+        panel = panel.with_transformation(d.DataTransformerConfig("renameByRegex", options=rename))
+    query = asked(expr, 0, f"{{{{{queries.BUCKET}}}}}").range().exemplar(True)
     return panel.with_target(query.format(PromQueryFormat.HEATMAP))
 
 
@@ -276,7 +273,7 @@ def bars(
     panel = panel.orientation(c.VizOrientation.HORIZONTAL).display_mode(c.BarGaugeDisplayMode.BASIC)
     panel = panel.reduce_options(_last_value()).decimals(2 if unit == SHARE else 0)
     for index, one in enumerate(series):
-        panel = panel.with_target(_query(one.expr, index, one.name).instant())
+        panel = panel.with_target(asked(one.expr, index, one.name).instant())
         if one.colour:
             panel = panel.override_by_name(one.name, [_fixed(one.colour)])
     return _named(panel, codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dashboards import budget, queries, words
 from otel_streaming import semconv
@@ -37,14 +37,42 @@ BYTES_PER_SECOND = "Bps"
 PER_SECOND = "cps"
 PER_MINUTE = "cpm"
 
-FAILURE_STEPS: Steps = ((0, words.GREEN), (0.001, words.ORANGE), (0.01, words.RED))
-"""A share of failures: one in a thousand is a warning, one in a hundred is an incident."""
-LOST_STEPS: Steps = ((0, words.GREEN), (0.02, words.ORANGE), (0.1, words.RED))
-"""A share of what annoys but is nobody's failure (slow, given up): milder."""
-STALL_STEPS: Steps = ((0, words.GREEN), (1, words.ORANGE), (10, words.RED))
-ALERT_STEPS: Steps = ((0, words.GREEN), (1, words.RED))
-BURN_STEPS: Steps = ((0, words.GREEN), (1, words.ORANGE), (6, words.RED))
-BUDGET_STEPS: Steps = ((budget.NO_TRAFFIC / 2, words.RED), (0, words.ORANGE), (0.25, words.GREEN))
+
+class Judgement(NamedTuple):
+    """From where on a number wears which colour, ascending, and why there."""
+
+    why: str
+    steps: Steps
+
+    def words(self, unit: str) -> str:
+        """The colours as a reader wants them: "green, orange from 0.1 %, red from 1 %: why"."""
+        (_, first), *others = self.steps
+        shown = (words.percent(value) if unit == SHARE else f"{value:g}" for value, _ in others)
+        return ", ".join(
+            [first, *(f"{colour} from {value}" for value, (_, colour) in zip(shown, others, strict=True))]
+        ) + (f" ({self.why})")
+
+
+NEUTRAL = Judgement("", ())
+"""No colour: it may be any number."""
+FAILURES = Judgement(
+    "red is more than the objective allows, orange a tenth of that",
+    ((0, words.GREEN), (budget.BUDGET / 10, words.ORANGE), (budget.BUDGET, words.RED)),
+)
+NUISANCES = Judgement(
+    "nobody's failure, so milder: one in fifty is noticed, one in ten is bad",
+    ((0, words.GREEN), (0.02, words.ORANGE), (0.1, words.RED)),
+)
+STALLS = Judgement("one may be chance, ten have one cause", ((0, words.GREEN), (1, words.ORANGE), (10, words.RED)))
+ANY_ALERT = Judgement("any alert is to be read", ((0, words.GREEN), (1, words.RED)))
+BURN = Judgement(
+    "from 1 on the budget does not last, at 6 somebody is woken",
+    ((0, words.GREEN), (1, words.ORANGE), (6, words.RED)),
+)
+BUDGET_LEFT = Judgement(
+    "red is overspent; the last quarter is for what cannot be planned",
+    ((budget.NO_NUMBER / 2, words.RED), (0, words.ORANGE), (0.25, words.GREEN)),
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +101,9 @@ LEDGER_OR_SPANS = (
 )
 SPANS = f"`{semconv.ENDED.prometheus}` (from spans); server role, streams with a natural end"
 LIVE = f"`{semconv.ACTIVE.prometheus}`, reported by the processes while the streams are open"
+PROMISE, ALLOWED = (words.percent(share) for share in (queries.OBJECTIVE, budget.BUDGET))
+WITH_SPANS = "of the streams that have spans (with `SPANS=bad` the bad ones only)"
+SUBSCRIPTIONS_TOO = "subscriptions included"
 RECORDED = f"`{queries.RECORDED_BAD}`, `{queries.RECORDED_ELIGIBLE}` (recording rules, from the ledger or the spans)"
 """What a panel's ``metric`` says, where several say the same."""
 
@@ -94,7 +125,7 @@ class Column:
     title: str
     expr: str
     unit: str = SHARE
-    steps: Steps = ()
+    steps: Judgement = NEUTRAL
 
 
 @dataclass(frozen=True)
@@ -117,6 +148,8 @@ class Key:
 
 ROUTE_KEYS = (Key(queries.SERVICE, "Service"), Key(queries.ROUTE, "Route"))
 NO_TRAFFIC = {queries.NOTHING_TO_DIVIDE: words.NO_TRAFFIC}
+GONE = {queries.NOBODY_REPORTS: words.NO_TELEMETRY}
+NO_RULES = {queries.NOBODY_REPORTS: words.NO_RULES}
 NO_FAILURES = {queries.NOTHING_TO_DIVIDE: words.NO_FAILURES}
 """What a tile says where its number only stands for something."""
 
@@ -141,6 +174,9 @@ def ways_on(*uids: str) -> str:
 
 
 def to_line(uid: str, title: str, **fields: str) -> Link:
-    """Link to a dashboard for what a table's line is about: each variable is the value of this column."""
-    chosen = {name: f"${{__data.fields.{field}}}" for name, field in fields.items()}
+    """Link to a dashboard for what a table's line is about: each variable is the value of this column.
+
+    A route may have signs that mean something in a URL.
+    """
+    chosen = {name: f"${{__data.fields.{field}:percentencode}}" for name, field in fields.items()}
     return to(uid, title, tuple(name for name in EVERYWHERE if name not in fields), **chosen)

@@ -2,7 +2,8 @@
 
 A number comes from the *ledger* (counted in the process, exact), or from the *spans* where a service
 has no ledger: ``count`` says so once. Only spans know a reason or a phase: ``count_spans``.
-What is asked of recorded series and of the telemetry itself stands in ``budget`` and ``health``.
+What is asked of times and sizes, of recorded series and of the telemetry itself stands in ``measures``, ``budget`` and
+``health``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from otel_streaming import semconv
-from otel_streaming.semconv import Kind, Outcome, Phase, Result, Role, State, Terminal
+from otel_streaming.semconv import Kind, Outcome, Phase, Result, Role, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,23 +40,23 @@ OBJECTIVE = 0.99
 """Share of streams that shall end well, over thirty days."""
 RECORDED_BAD, RECORDED_ELIGIBLE = "stream:bad:rate5m", "stream:eligible:rate5m"
 RECORDED_RATIO = "stream:bad:ratio{window}"
-RECORDED_WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d", "30d")
-RECORDED_LABELS = (SERVICE, ROUTE, semconv.ROLE.label)
-"""What the rules record, and by which labels: streams a second that ended badly, that could, their share over more."""
+RECORDED_WINDOWS = {"1m": ("5m", "30m", "1h", "2h", "6h"), "3m": ("1d", "3d", "30d")}
+RECORDED_LABELS = (SERVICE, ROUTE, ROLE)
+"""What the rules record, and by which labels: streams a second that ended badly, that could, their share over more.
 
-NOTHING_TO_DIVIDE = -1
-"""What a share is over nothing. NaN would do in PromQL, but Grafana draws it like missing data."""
+Long windows move slowly and cost much: a third of the evaluations does.
+"""
+
+NOTHING_TO_DIVIDE, NOBODY_REPORTS = -1, -2
+"""What a tile is asked for where a share is over nothing, and where a live number has no telemetry any more.
+
+NaN would do in PromQL, but Grafana draws it like missing data: a live tile goes on showing what was last.
+"""
 
 STOCK_HTTP = (
     # Counts of the stock HTTP instrumentations, old conventions and new: metric, status, route.
     ("http_server_duration_milliseconds_count", "http_status_code", "http_target"),
     ("http_server_request_duration_seconds_count", "http_response_status_code", "http_route"),
-)
-
-LIMITS = (
-    # Ages at which proxies and platforms like to end a stream, each with the buckets that bracket it.
-    *((15, 14.5, 15.5), (30, 29.5, 30.5), (60, 59.5, 60.5), (100, 99, 101), (120, 119, 121)),
-    *((240, 239, 241), (300, 299, 301), (600, 599, 601), (900, 899, 901), (3600, 3599, 3601)),
 )
 
 
@@ -94,6 +95,8 @@ def where(attribute: Attribute, *words: str) -> str:
 ANY = ""
 BAD = where(semconv.RESULT, Result.SILENT, Result.LOUD)
 ELIGIBLE = where(semconv.RESULT, Result.OK, Result.SILENT, Result.LOUD)
+BAD_OR_GAVE_UP = where(semconv.RESULT, Result.SILENT, Result.LOUD, Result.GAVE_UP)
+ELIGIBLE_OR_GAVE_UP = where(semconv.RESULT, Result.OK, Result.SILENT, Result.LOUD, Result.GAVE_UP)
 LOUD = where(semconv.RESULT, Result.LOUD)
 SILENT = where(semconv.RESULT, Result.SILENT)
 GAVE_UP = where(semconv.RESULT, Result.GAVE_UP)
@@ -103,6 +106,7 @@ STALLED = f"{ELIGIBLE},{_STALLED}"
 OK_BUT_STALLED = f"{where(semconv.RESULT, Result.OK)},{_STALLED}"
 BLANK = where(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK)
 NOT_OK = f'{semconv.RESULT.label}!="{Result.OK}"'
+CANCELLED = where(semconv.RESULT, Result.CANCELLED)
 UNKNOWN = where(semconv.RESULT, Result.UNKNOWN)
 MASKED = where(semconv.MASKED, "true")
 _SEEN = (Terminal.SEEN,)
@@ -135,17 +139,20 @@ def total(inner: str, by: Sequence[str] = ()) -> str:
 def count(which: str, window: Window, by: Sequence[str] = ()) -> str:
     """Streams that ended, from the ledger, or from the spans of the services that have no ledger."""
     ledger = window.read_ledger(select(semconv.LEDGER_ENDED, which))
-    return ledger_or_spans(ledger, window.read(select(semconv.ENDED, which)), by)
+    has_ledger = f"last_over_time({select(semconv.LEDGER_ENDED)}[{window.value}])"
+    return ledger_or_spans(ledger, window.read(select(semconv.ENDED, which)), has_ledger, by)
 
 
-def ledger_or_spans(ledger: str, spans: str, by: Sequence[str]) -> str:
-    """Counts of the ledger, and those of the spans for what has no ledger: the one place that decides.
+def ledger_or_spans(ledger: str, spans: str, has_ledger: str, by: Sequence[str]) -> str:
+    """Counts of the ledger, and those of the spans for services that have none: the one place that decides.
 
-    The service is among the labels that decide between the two, and nothing is that need not be:
-    a route that one source knows and the other has folded into ``_OTHER`` would count twice.
+    A service has a ledger where that tells of any end: if it were asked for one sort only, the spans would fill in for
+    what the ledger has never seen, and one share would have two sources. Nothing but service and role decides: a
+    route that one source knows and the other has folded into ``_OTHER`` would count twice.
     """
     labels = tuple(dict.fromkeys((SERVICE, *by)))
-    either = f"{total(ledger, labels)}\nor {total(spans, labels)}"
+    deciding = ", ".join(label for label in (SERVICE, ROLE) if label in labels)
+    either = f"{total(ledger, labels)}\nor ({total(spans, labels)} unless on ({deciding}) {has_ledger})"
     return f"({either})" if labels == tuple(by) else total(either, by)
 
 
@@ -183,9 +190,9 @@ def gave_up(window: Window, by: Sequence[str] = ()) -> str:
     return share(count(GAVE_UP, window, by), count(ANY, window, by), by)
 
 
-def attempts(by: Sequence[str]) -> str:
-    """All streams that ended in the range, for those that had any."""
-    return f"{count(ANY, RANGE, by)} > 0"
+def live(number: str) -> str:
+    """A number for a live tile, which tells that its telemetry has gone (``NOBODY_REPORTS``)."""
+    return f"{number}\nor vector({NOBODY_REPORTS})"
 
 
 def hidden(window: Window) -> str:
@@ -193,9 +200,15 @@ def hidden(window: Window) -> str:
     return share(count(SILENT, window), count(BAD, window))
 
 
-def blank(window: Window, by: Sequence[str] = ()) -> str:
-    """Share of attempts that ended after the headers and before the first chunk."""
-    return share(count_spans(BLANK, window, by), count_spans(ANY, window, by), by)
+def share_of_spans(which: str, window: Window, by: Sequence[str] = ()) -> str:
+    """Share of all streams that are of a sort which only spans tell, of the services whose spans arrive.
+
+    All streams: with ``SPANS=bad`` the healthy ones have no span, and a share of the spans would be fiction.
+    """
+    labels = tuple(dict.fromkeys((SERVICE, *by)))
+    told = window.read(select(semconv.ENDED))
+    whole = total(f"{count(ANY, window, labels)}\nand on ({SERVICE}) {told}", by)
+    return share(count_spans(which, window, by), f"({whole})", by)
 
 
 def _stock_requests(window: Window, status: str) -> str:
@@ -226,81 +239,23 @@ def completed_but_stalled(window: Window) -> str:
 
 
 def failures_without_cause(window: Window) -> str:
-    """Failures in the ledger of services whose spans never arrive; 0 where all of them do."""
+    """Failures in the ledger that the spans do not tell, service by service; 0 where all of them do.
+
+    Less than a tenth of them is what one export has not told yet.
+    """
     ledger = total(window.read_ledger(select(semconv.LEDGER_ENDED, BAD)), (SERVICE,))
-    spans = total(window.read(select(semconv.ENDED)), (SERVICE,))
-    return f"(sum({ledger} unless {spans}) or 0 * {count(ANY, window)})"
-
-
-def quantile(q: float, metric: Metric, window: Window, by: Sequence[str] = ()) -> str:
-    """A quantile of a histogram; no sample where nothing was observed (NaN compares as false)."""
-    observed = window.read(select(metric, suffix="_bucket"))
-    return f"histogram_quantile({q}, {total(observed, (BUCKET, *by))}) >= 0"
-
-
-def open_streams(which: str = ANY, by: Sequence[str] = ()) -> str:
-    """Streams open now, subscriptions included."""
-    return total(select(semconv.ACTIVE, which, kind=None), by)
-
-
-def stalled_now() -> str:
-    """Open streams that should flow and do not; 0 where the service reports open streams at all."""
-    return f"{open_streams(where(semconv.STATE, State.STALLED))} or 0 * {open_streams()}"
-
-
-def longest_silence(by: Sequence[str] = ()) -> str:
-    """How long the most silent of the open streams has been silent."""
-    silence = select(semconv.SILENCE_MAX)
-    return f"max by ({', '.join(by)}) ({silence})" if by else f"max({silence})"
-
-
-def buckets(metric: Metric) -> str:
-    """A histogram by bucket, for a heat map."""
-    return f"sum by ({BUCKET}) (increase({select(metric, suffix='_bucket')}[{STEP.value}]))"
-
-
-def flow(metric: Metric) -> str:
-    """What flows, per second."""
-    return total(STEP.read(select(metric)))
-
-
-def wasted(metric: Metric) -> str:
-    """What was made for nobody, by why the stream ended."""
-    return f"{total(RANGE.read(select(metric)), (REASON,))} > 0"
-
-
-def wasted_in_all(metric: Metric) -> str:
-    """The same for all reasons; 0 where streams ended and nothing was wasted."""
-    return f"{total(RANGE.read(select(metric)))} or {none_of(ANY, RANGE)}"
-
-
-def retries() -> str:
-    """Further attempts at the same answer per minute, by sort."""
-    return per_minute(total(STEP.read(select(semconv.RETRIES)), (RETRY,)))
-
-
-def buffered() -> str:
-    """Streams that arrived here in one burst per minute, by what caches say."""
-    return per_minute(total(STEP.read(select(semconv.BUFFERED_STREAMS, role=Role.CLIENT)), (CACHE,)))
-
-
-def stalled_per_thousand(window: Window, by: Sequence[str] = ()) -> str:
-    """Streams with a stall among a thousand."""
-    return f"1000 * {among_eligible(STALLED, window, by)}"
-
-
-def masked(window: Window, by: Sequence[str] = ()) -> str:
-    """Share of streams that looked complete, or were cut, while a broken upstream was hidden."""
-    return share(count_spans(MASKED, window, by), count_spans(ANY, window, by), by)
+    spans = total(window.read(select(semconv.ENDED, BAD)), (SERVICE,))
+    missing = f"({ledger} - ({spans} or 0 * {ledger})) > 0.1 * {ledger}"
+    return f"(sum({missing}) or 0 * {count(ANY, window)})"
 
 
 def failed_spans(window: Window, by: Sequence[str], role: Role = Role.SERVER) -> str:
-    """Share of failures by what only spans know."""
+    """Share of failures among the streams that have spans, by what only spans know."""
     return share(count_spans(BAD, window, by, role), count_spans(ELIGIBLE, window, by, role), by)
 
 
 def marker_seen(window: Window, by: Sequence[str]) -> str:
-    """Share of streams with their end marker among those that must have one; who leaves does not wait for it."""
+    """Share with their end marker among the spans that must have one; who leaves does not wait for it."""
     seen, due = (f"{ELIGIBLE},{where(semconv.TERMINAL, *words)}" for words in (_SEEN, (*_SEEN, Terminal.MISSING)))
     return share(count_spans(seen, window, by), count_spans(due, window, by), by)
 
@@ -308,22 +263,6 @@ def marker_seen(window: Window, by: Sequence[str]) -> str:
 def none_of(which: str, window: Window, role: Role = Role.SERVER) -> str:
     """The line at 0 that is drawn while there is nothing of a sort, and missing where nobody reports."""
     return f"0 * {count_spans(which, window, role=role)}"
-
-
-def interrupted_between(low: float, high: float) -> str:
-    """Streams interrupted at an age between two bounds of the histogram, over the whole range."""
-    return f"{_up_to(high)} - {_up_to(low)}"
-
-
-def _up_to(bound: float) -> str:
-    return f"sum({RANGE.read(select(semconv.INTERRUPTED_DURATION, up_to(bound), suffix='_bucket'))})"
-
-
-def up_to(bound: float) -> str:
-    """Matcher: the bucket with this bound. OTLP ingestion writes ``le="101"``, scraping ``le="101.0"``."""
-    whole, _, fraction = f"{bound:g}".partition(".")
-    le = f"{whole}[.]{fraction}" if fraction else f"{whole}([.]0)?"
-    return f'{BUCKET}=~"{le}"'
 
 
 def values_of(variable: str) -> str:
@@ -347,7 +286,11 @@ def everywhere(metric: Metric, *which: str, suffix: str = "") -> str:
     return f"{metric.prometheus}{suffix}{{{','.join(filter(None, which))}}}"
 
 
-def ended_everywhere(read: str, window: str, which: Sequence[str], by: Sequence[str]) -> str:
-    """Streams that ended, for a rule: ``read`` is ``rate`` or ``increase``."""
-    ledger, spans = (everywhere(metric, *which) for metric in (semconv.LEDGER_ENDED, semconv.ENDED))
-    return ledger_or_spans(f"{read}({ledger}[{window}])", f"{read}({spans}[{window}])", by)
+def ended_everywhere(read: str, window: str, shape: Sequence[str], which: str, by: Sequence[str]) -> str:
+    """Streams of a shape that ended, for a rule: ``read`` is ``rate`` or ``increase``."""
+    ledger, spans, any_end = (
+        everywhere(metric, *shape, result)
+        for metric, result in ((semconv.LEDGER_ENDED, which), (semconv.ENDED, which), (semconv.LEDGER_ENDED, ANY))
+    )
+    has_ledger = f"last_over_time({any_end}[{window}])"
+    return ledger_or_spans(f"{read}({ledger}[{window}])", f"{read}({spans}[{window}])", has_ledger, by)

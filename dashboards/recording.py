@@ -8,30 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dashboards import measures as m
 from dashboards import queries as q
 from otel_streaming import semconv
 from otel_streaming.semconv import Kind, Role
 
-WHERE = (q.SERVICE, q.ROUTE)
 BOUNDED = q.where(semconv.KIND, Kind.BOUNDED)
 SERVER = q.where(semconv.ROLE, Role.SERVER)
 
 INTERRUPTED, AT_LIMIT, NEAR_LIMIT = (
     f"stream:{name}:increase1h" for name in ("interrupted", "interrupted_at_limit", "interrupted_near_limit")
 )
-BESIDE = {
-    # By limit, from where to where its bracket and the two buckets beside it reach; each of them is far wider.
-    15: (10, 29.5),
-    30: (15.5, 45),
-    60: (45, 90),
-    100: (90, 119),
-    120: (101, 180),
-    240: (180, 299),
-    300: (241, 599),
-    600: (301, 899),
-    900: (601, 1800),
-    3600: (1800, 3601),
-}
 
 
 def ratio(window: str) -> str:
@@ -54,8 +41,8 @@ class Record:
 
 def sli() -> list[Record]:
     """Streams a second that ended badly, and that could."""
-    eligible = q.ended_everywhere("rate", "5m", (BOUNDED, q.ELIGIBLE), q.RECORDED_LABELS)
-    bad = q.ended_everywhere("rate", "5m", (BOUNDED, q.BAD), q.RECORDED_LABELS)
+    eligible = q.ended_everywhere("rate", "5m", (BOUNDED,), q.ELIGIBLE, q.RECORDED_LABELS)
+    bad = q.ended_everywhere("rate", "5m", (BOUNDED,), q.BAD, q.RECORDED_LABELS)
     # The series of failures starts at the first failure: until then there are none, which is 0.
     return [Record(q.RECORDED_ELIGIBLE, eligible), Record(q.RECORDED_BAD, f"{bad}\nor 0 * {q.RECORDED_ELIGIBLE}")]
 
@@ -75,13 +62,12 @@ def limits() -> list[Record]:
     """Interrupted streams of the last hour: all, inside the bracket of each usual limit, and right beside it."""
 
     def up_to(bound: float) -> str:
-        series = q.everywhere(semconv.INTERRUPTED_DURATION, SERVER, q.up_to(bound), suffix="_bucket")
-        return f"sum by ({', '.join(WHERE)}) (increase({series}[1h]))"
+        series = q.everywhere(semconv.INTERRUPTED_DURATION, SERVER, m.up_to(bound), suffix="_bucket")
+        return f"sum by ({', '.join(q.BY_ROUTE)}) (increase({series}[1h]))"
 
     total = q.everywhere(semconv.INTERRUPTED_DURATION, SERVER, suffix="_count")
-    records = [Record(INTERRUPTED, f"sum by ({', '.join(WHERE)}) (increase({total}[1h]))")]
-    for limit, low, high in q.LIMITS:
-        below, above = BESIDE[limit]
+    records = [Record(INTERRUPTED, f"sum by ({', '.join(q.BY_ROUTE)}) (increase({total}[1h]))")]
+    for limit, (below, low, high, above) in m.LIMITS.items():
         inside = f"{up_to(high)}\n- {up_to(low)}"
         records += [
             Record(AT_LIMIT, inside, {"limit": str(limit)}),

@@ -37,7 +37,7 @@ _Dumper.add_representer(str, _represent)
 
 def _sloth() -> str:
     def rate(which: str) -> str:
-        return q.ended_everywhere("rate", "{{.window}}", (SERVER, BOUNDED, which), ())
+        return q.ended_everywhere("rate", "{{.window}}", (SERVER, BOUNDED), which, ())
 
     return dump(
         {
@@ -71,9 +71,7 @@ def build() -> dict[str, str]:
     return {
         "rules/recording.yaml": _file(
             sli=("1m", sli()),
-            ratios=("1m", ratios("5m", "30m", "1h", "2h", "6h")),
-            # Long windows move slowly and cost much: a third of the evaluations does.
-            longterm=("3m", ratios("1d", "3d", "30d")),
+            **{f"ratios-{every}": (every, ratios(*windows)) for every, windows in q.RECORDED_WINDOWS.items()},
             limits=("1m", limits()),
         ),
         "rules/alerts.yaml": _file(alerts=("1m", ALERTS)),

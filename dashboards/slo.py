@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dashboards import budget, parts, words
+from dashboards import budget, parts, tables, words
 from dashboards import panels as p
 from dashboards import queries as q
 from dashboards.board import Row, dashboard
-from dashboards.parts import About, Column, Series
+from dashboards.parts import About, Column, Judgement, Series
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
 
 UID = parts.SLO
 
 GUIDE = f"""\
-The objective: of all streams that could end well, {q.OBJECTIVE:.0%} do, over thirty days; the rest is the budget. \
+The objective: of all streams that could end well, {parts.PROMISE} do, over thirty days; the rest is the budget. \
 A burn rate of 1 spends it in exactly thirty days, 6 in five days, 14.4 in two; the alerts watch two windows at each \
 rate, so that they come early and stop soon. \
 Readers who gave up count beside it, subscriptions have a promise of their own below. \
@@ -23,7 +23,7 @@ LEFT = About(
     101,
     "Budget left",
     metric=parts.RECORDED,
-    formula=f"1 - share of bad streams over thirty days / {budget.BUDGET:.0%}.",
+    formula=f"1 - share of bad streams over thirty days / {parts.ALLOWED}.",
     good="above a quarter; below zero the objective is missed.",
     action="if it is nearly spent, put stability before features; the bars below say where.",
 )
@@ -31,7 +31,7 @@ BURNING = About(
     102,
     "Burn rate, last hour",
     metric=parts.RECORDED,
-    formula=f"share of bad streams over one hour / {budget.BUDGET:.0%}.",
+    formula=f"share of bad streams over one hour / {parts.ALLOWED}.",
     good="below 1.",
     action="above 14.4 somebody has been paged: start with the overview.",
 )
@@ -39,7 +39,7 @@ BURNING_SLOWLY = About(
     103,
     "Burn rate, three days",
     metric=parts.RECORDED,
-    formula=f"share of bad streams over three days / {budget.BUDGET:.0%}.",
+    formula=f"share of bad streams over three days / {parts.ALLOWED}.",
     good="below 1.",
     action="above 1 and nothing acute: a slow leak, for which a ticket is due.",
 )
@@ -48,7 +48,7 @@ USERS_GOT = About(
     "As users saw it",
     metric=parts.LEDGER_OR_SPANS,
     formula="ok / (ok + silent + loud), over the whole time range.",
-    good=f"above {q.OBJECTIVE:.0%}.",
+    good=f"above {parts.PROMISE}.",
     action="compare with the tile to the right: the difference is silent.",
 )
 PANEL_SAYS = About(
@@ -71,7 +71,7 @@ RATES = About(
     201,
     "Burn rates",
     metric=parts.RECORDED,
-    formula=f"share of bad streams over each window / {budget.BUDGET:.0%}; lines at 14.4, 6 and 1.",
+    formula=f"share of bad streams over each window / {parts.ALLOWED}; lines at 14.4, 6 and 1.",
     good="all below 1.",
     action="short windows above long ones: it has just begun; long above short: it is over, and the budget is gone.",
 )
@@ -79,7 +79,7 @@ CAUSES = About(
     202,
     "Budget spent, by cause",
     metric=f"{parts.SPANS}; allowed: {parts.LEDGER_OR_SPANS}",
-    formula=f"failures by reason / ({budget.BUDGET:.0%} of ok + silent + loud), over the whole time range: all bars "
+    formula=f"failures by reason / ({parts.ALLOWED} of ok + silent + loud), over the whole time range: all bars "
     "together at 100 % have spent what this range allows.",
     good="short bars.",
     action="the longest bar is the repair that pays most.",
@@ -97,7 +97,7 @@ BY_ROUTE = About(
     302,
     "Routes by budget",
     metric=", ".join(f"`{q.RECORDED_RATIO.format(window=window)}`" for window in ("30d", "1h", "6h", "3d")),
-    formula=f"recorded share of bad streams / {budget.BUDGET:.0%}, by service and route, as the alerts read it.",
+    formula=f"recorded share of bad streams / {parts.ALLOWED}, by service and route, as the alerts read it.",
     good="no coloured cell.",
     action="the first line has the least left; its route leads to its failures.",
 )
@@ -126,22 +126,27 @@ SUBSCRIPTIONS = About(
     action="if a cliff is not a deployment, see **Processes that began** in the annotations.",
 )
 
-AVAILABLE = ((0, words.RED), (q.OBJECTIVE, words.GREEN))
+AVAILABLE = Judgement("the objective", ((0, words.RED), (q.OBJECTIVE, words.GREEN)))
+STALLED_SHARE = Judgement(
+    "4 s and 36 s of each hour that one is open", ((0, words.GREEN), (0.001, words.ORANGE), (0.01, words.RED))
+)
 
 
 def _tiles() -> list[p.AnyPanel]:
     def available(about: About, expr: str) -> p.AnyPanel:
         return p.tile(about, q.tile(expr), 4, steps=AVAILABLE, link=parts.to(parts.FORENSICS, "What failed"))
 
+    def burning(about: About, window: str) -> p.AnyPanel:
+        nothing = parts.NO_TRAFFIC | parts.NO_RULES
+        return p.live_tile(about, budget.burn_tile(window), 4, unit=parts.FACTOR, steps=parts.BURN, nothing=nothing)
+
     return [
         p.budget_tile(LEFT, budget.left_tile(), 4),
-        p.live_tile(BURNING, budget.burn("1h"), 4, unit=parts.FACTOR, steps=parts.BURN_STEPS, missing=words.NO_RULES),
-        p.live_tile(
-            BURNING_SLOWLY, budget.burn("3d"), 4, unit=parts.FACTOR, steps=parts.BURN_STEPS, missing=words.NO_RULES
-        ),
-        available(USERS_GOT, budget.available((q.BAD,), RANGE)),
-        available(PANEL_SAYS, budget.available((q.LOUD,), RANGE)),
-        available(WITH_LEAVERS, budget.available((q.BAD,), RANGE, leavers=(q.GAVE_UP,))),
+        burning(BURNING, "1h"),
+        burning(BURNING_SLOWLY, "3d"),
+        available(USERS_GOT, budget.available(RANGE)),
+        available(PANEL_SAYS, budget.available(RANGE, q.LOUD)),
+        available(WITH_LEAVERS, budget.available(RANGE, q.BAD_OR_GAVE_UP, q.ELIGIBLE_OR_GAVE_UP)),
     ]
 
 
@@ -158,14 +163,14 @@ def _burning() -> list[p.AnyPanel]:
 
 def _availability() -> list[p.AnyPanel]:
     lines = [
-        Series(budget.available((q.LOUD,), STEP), *words.PANEL_SAYS),
-        Series(budget.available((q.BAD,), STEP), *words.USERS_SAW),
-        Series(budget.available((q.BAD,), STEP, leavers=(q.GAVE_UP,)), *words.USERS_AND_LEAVERS),
+        Series(budget.available(STEP, q.LOUD), *words.PANEL_SAYS),
+        Series(budget.available(STEP), *words.USERS_SAW),
+        Series(budget.available(STEP, q.BAD_OR_GAVE_UP, q.ELIGIBLE_OR_GAVE_UP), *words.USERS_AND_LEAVERS),
     ]
     columns = [
-        Column("Budget left", f"1 - {budget.burn_recorded('30d')}", steps=parts.BUDGET_STEPS),
+        Column("Budget left", f"1 - {budget.burn_recorded('30d')}", steps=parts.BUDGET_LEFT),
         *(
-            Column(f"Burn {window}", budget.burn_recorded(window), parts.FACTOR, parts.BURN_STEPS)
+            Column(f"Burn {window}", budget.burn_recorded(window), parts.FACTOR, parts.BURN)
             for window in ("1h", "6h", "3d")
         ),
     ]
@@ -174,17 +179,16 @@ def _availability() -> list[p.AnyPanel]:
     keys = (parts.Key(q.SERVICE, "Service"), parts.Key(q.ROUTE, "Route", link=why))
     return [
         p.graph(OVER_TIME, lines, 12, unit=parts.SHARE, limits=objective).axis_soft_min(2 * q.OBJECTIVE - 1).max(1),
-        p.listing(BY_ROUTE, keys, columns, 12, sort="Budget left", worst_last=True),
+        tables.listing(BY_ROUTE, keys, columns, 12, sort="Budget left", worst_last=True),
     ]
 
 
 def _subscriptions() -> list[p.AnyPanel]:
     failures = [Series(budget.subscription_failures(), "failures per stream-hour", words.PURPLE)]
-    stalls = ((0, words.GREEN), (0.001, words.ORANGE), (0.01, words.RED))
     return [
         p.graph(FAILURES_AN_HOUR, failures, 12, unit=parts.COUNT),
-        p.tile(STALLED_TIME, budget.subscription_stalls(), 6, steps=stalls, nothing={}),
-        p.live_tile(SUBSCRIPTIONS, budget.subscriptions_open(), 6),
+        p.tile(STALLED_TIME, budget.subscription_stalls(), 6, steps=STALLED_SHARE, nothing={}),
+        p.live_tile(SUBSCRIPTIONS, q.live(budget.subscriptions_open()), 6),
     ]
 
 

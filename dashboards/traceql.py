@@ -76,5 +76,6 @@ def versions() -> str:
 
 def records() -> str:
     """Log records of ours: bad ends, stalls while they last, dead processes."""
-    labels = f'{q.SERVICE}=~"$service"'
+    # Loki refuses a selector that could match everything, as the choice of all services does.
+    labels = f'{q.SERVICE}=~".+",{q.SERVICE}=~"$service"'
     return f'{{{labels}}} | scope_name="{semconv.SCOPE}" | {q.ROUTE}=~"$route"'

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dashboards import board, health, parts, traceql, traces, words
+from dashboards import board, health, parts, tables, traceql, traces, words
 from dashboards import panels as p
 from dashboards import queries as q
 from dashboards.board import Row, dashboard
-from dashboards.parts import About, Column, Series
+from dashboards.parts import About, Column, Judgement, Series
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
 
@@ -25,18 +25,34 @@ VANISHED = About(
     101,
     "Vanished",
     metric=f"{LEDGER}, `{semconv.ACTIVE.prometheus}`",
-    formula="began - ended - (open now - open when the range began), of every kind.",
+    formula=f"began - ended - (open now - open when the range began), {parts.SUBSCRIPTIONS_TOO}.",
     good="0, give or take what one export has not told yet.",
-    action="if it stays above zero: a process was killed and nothing has replaced it (the next reports its streams).",
+    action="if it stays above zero: a process was killed and nothing has replaced it (the next reports its streams). "
+    "Far below zero: ends were counted whose begin was not, as after a gap in Prometheus, or of a process from before "
+    "the range.",
+)
+COMPARED = (
+    f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}` (from spans: what a process counts "
+    "itself with `METRICS=all` is no second witness), server role, natural end"
 )
 LOST = About(
     102,
     "Lost telemetry",
-    metric=f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}`, server role, natural end",
-    formula="1 - failures told by spans / failures in the ledger, over the whole time range, of those that send spans; "
-    "**nothing to compare** where there are none of either.",
+    metric=COMPARED,
+    formula="failures in the ledger that the spans do not tell, service by service / failures in the ledger, over the "
+    "whole time range, of those that send spans; **nothing to compare** where there are none of either.",
     good="below 1 %.",
     action="look at what the collector refused or could not hand on, then at the exporter of whoever leads below.",
+)
+TWICE = About(
+    107,
+    "Told twice",
+    metric=COMPARED,
+    formula="failures told by spans that are not in the ledger, service by service / failures told by spans, over the "
+    "whole time range.",
+    good="below 1 %.",
+    action="a half: two collectors derive, one behind another (let only one); a little after an outage: batches that "
+    "were sent again; else an older release without a ledger runs beside.",
 )
 UNKNOWN = About(
     103,
@@ -66,7 +82,7 @@ PROCESSES_NOW = About(
     106,
     "Processes",
     metric=f"`{semconv.LEDGER_STARTED.prometheus}`",
-    formula="distinct process ids that report.",
+    formula=f"distinct process ids that report streams, {parts.SUBSCRIPTIONS_TOO}.",
     good="as many as there are workers that have had a stream.",
     action="fewer than you run: some are not instrumented, or have nothing to tell yet.",
 )
@@ -74,15 +90,15 @@ BALANCE = About(
     201,
     "Began and ended",
     metric=LEDGER,
-    formula="streams of every kind that began and that ended, per minute.",
+    formula=f"streams that began and that ended, per minute, {parts.SUBSCRIPTIONS_TOO}.",
     good="two lines on each other.",
     action="began above ended for long: more and more stay open, or they vanish.",
 )
 LOST_BY_SERVICE = About(
     202,
     "Lost telemetry over time",
-    metric=f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}`, server role, natural end",
-    formula="1 - failures told by spans / failures in the ledger, by service that sends spans and has failures.",
+    metric=COMPARED,
+    formula="failures in the ledger that the spans do not tell / failures in the ledger, by service that sends spans.",
     good="0.",
     action="all services at once: the collector; one alone: its exporter or its batch queue.",
 )
@@ -90,7 +106,8 @@ WITNESSES = About(
     203,
     "Services and their witnesses",
     metric=f"{LEDGER}, `{semconv.ENDED.prometheus}`",
-    formula="streams in the ledger, streams told by spans, failures lost, ends unknown, over the whole time range.",
+    formula="streams that ended, streams told by spans, failures lost, failures told twice, ends unknown, over the "
+    "whole time range.",
     good="no coloured cell; fewer spans than streams where healthy ones are left out on purpose.",
     action="a service without spans shows its failures in grey in the overview: their causes are missing.",
 )
@@ -123,7 +140,7 @@ PROCESSES = About(
     401,
     "Processes by service",
     metric=f"`{semconv.LEDGER_STARTED.prometheus}`",
-    formula="distinct process ids that report, by service.",
+    formula=f"distinct process ids that report streams, {parts.SUBSCRIPTIONS_TOO}, by service.",
     good="level; a deployment is a step up and down again.",
     action="a saw-tooth is a crash loop: each tooth takes open streams along.",
 )
@@ -137,19 +154,26 @@ VERSIONS = About(
 )
 
 NOT_COMPARED = {q.NOTHING_TO_DIVIDE: words.NOT_COMPARED}
-LOST_STEPS = ((0, words.GREEN), (0.01, words.ORANGE), (0.1, words.RED))
-ANY_STEPS = ((0, words.GREEN), (1, words.ORANGE))
-VANISHED_STEPS = ((-1e9, words.GREEN), (1, words.ORANGE), (10, words.RED))
+LOSS = Judgement(
+    "one in a hundred is what an outage costs, one in ten spoils every cause",
+    ((0, words.GREEN), (0.01, words.ORANGE), (0.1, words.RED)),
+)
+ANY = Judgement("a limit was reached", ((0, words.GREEN), (1, words.ORANGE)))
+GONE = Judgement(
+    "one is a killed stream, ten a killed worker; as many below zero are counts that miss their begin",
+    ((-1e9, words.ORANGE), (-10, words.GREEN), (1, words.ORANGE), (10, words.RED)),
+)
 
 
 def _tiles() -> list[p.AnyPanel]:
     return [
-        p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=VANISHED_STEPS, nothing={}),
-        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOST_STEPS, nothing=NOT_COMPARED),
-        p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 4, steps=LOST_STEPS),
-        p.tile(FOLDED, q.tile(health.folded_routes()), 4, steps=LOST_STEPS),
-        p.live_tile(OVERFLOW, health.overflowing(), 4, steps=ANY_STEPS),
-        p.live_tile(PROCESSES_NOW, health.processes(()), 4),
+        p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=GONE, nothing={}),
+        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOSS, nothing=NOT_COMPARED),
+        p.tile(TWICE, q.tile(health.told_twice(RANGE)), 4, steps=LOSS, nothing=NOT_COMPARED),
+        p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 3, steps=LOSS),
+        p.tile(FOLDED, q.tile(health.folded_routes()), 3, steps=LOSS),
+        p.live_tile(OVERFLOW, q.live(health.overflowing()), 3, steps=ANY),
+        p.live_tile(PROCESSES_NOW, q.live(health.processes(())), 3),
     ]
 
 
@@ -163,13 +187,14 @@ def _witnesses() -> list[p.AnyPanel]:
     columns = [
         Column("Streams", f"{q.count(q.ANY, RANGE, by)} > 0", parts.COUNT),
         Column("Told by spans", q.count_spans(q.ANY, RANGE, by), parts.COUNT),
-        Column("Failures lost", health.lost(RANGE, by), steps=LOST_STEPS),
-        Column("Unknown", health.unknown(RANGE, by), steps=LOST_STEPS),
+        Column("Failures lost", health.lost(RANGE, by), steps=LOSS),
+        Column("Told twice", health.told_twice(RANGE, by), steps=LOSS),
+        Column("Unknown", health.unknown(RANGE, by), steps=LOSS),
     ]
     return [
         p.graph(BALANCE, balance, 7, unit=parts.PER_MINUTE),
         p.graph(LOST_BY_SERVICE, lost, 7, unit=parts.SHARE),
-        p.listing(WITNESSES, (parts.Key(q.SERVICE, "Service"),), columns, 10, sort="Failures lost"),
+        tables.listing(WITNESSES, (parts.Key(q.SERVICE, "Service"),), columns, 10, sort="Failures lost"),
     ]
 
 

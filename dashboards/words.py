@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Code = TypeVar("Code")
 
 
+def percent(share: float) -> str:
+    """A share as it is read; of an objective every digit counts."""
+    return f"{100 * share:.6g} %"
+
+
 class Word(NamedTuple):
     """How one code appears on the screen."""
 
@@ -29,13 +34,16 @@ DARK_RED = "dark-red"
 GREY = "#6c7079"
 """No judgement: nothing was measured, or there was nothing to measure."""
 
+PLAIN = "text"
+"""The colour of letters, or whatever Grafana gives to the next series."""
+
 NO_TELEMETRY = "no telemetry"
 NO_TRAFFIC = "no traffic"
 NO_FAILURES = "no failures"
 NOT_COMPARED = "nothing to compare"
 NOTHING_TO_SHOW = "nothing to show: no stream ended, or no telemetry"
 NO_ROUTE = "(no route)"
-NO_RULES = "no rules"
+NO_RULES = "no rules, or no telemetry"
 NO_TRACES = "nothing to show: no such stream, or no traces"
 
 USERS_SAW = Word("what users saw", PURPLE)
@@ -46,6 +54,7 @@ STALLED = Word("completed, but stalled", "super-light-yellow")
 NONE = Word("none of these", GREY)
 ALL = Word("all together", "text")
 UNEXPLAINED = Word("cause not reported", GREY)
+LEFT = Word("reader left, no failure", "super-light-blue")
 
 
 def _coloured(texts: Mapping[Code, str], colours: Mapping[Code, str]) -> dict[Code, Word]:
@@ -122,6 +131,6 @@ CACHES = _coloured(
 WINDOWS = {"5m": RED, "1h": ORANGE, "6h": "yellow", "3d": BLUE}
 """Burn rates: the shorter, the hotter."""
 
-PLAIN = "text"
+PHASES = {phase: Word(text, PLAIN) for phase, text in _words.PHASES.items()}
 PROTOCOLS = {protocol: Word(text, PLAIN) for protocol, text in _words.PROTOCOLS.items()}
 DIALECTS = {dialect: Word(text, PLAIN) for dialect, text in _words.DIALECTS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Protocol, Reason, Result, Retry, State
+from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Phase, Protocol, Reason, Result, Retry, State
 
 RESULTS = {
     Result.OK: "fine",
@@ -45,6 +45,14 @@ STATES = {
     State.STALLED: "stalled",
     State.ABANDONED: "reader gone, still working",
 }
+
+PHASES = {
+    Phase.BEFORE_HEADERS: "no headers yet",
+    Phase.BEFORE_FIRST_CHUNK: "headers only",
+    Phase.MID_STREAM: "the middle",
+    Phase.AFTER_TERMINAL: "its end marker",
+}
+"""How far it had come."""
 
 ORIGINS = {
     Origin.UPSTREAM: "the upstream",

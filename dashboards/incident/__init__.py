@@ -36,9 +36,9 @@ END = int(time.time()) // MINUTE * MINUTE - MINUTE
 START = END - MINUTE * sum(period.minutes for period in PERIODS)
 
 
-def load(folder: Path) -> AbstractContextManager[Prometheus]:
+def load(folder: Path, port: int = 0) -> AbstractContextManager[Prometheus]:
     """Serve the incident from a folder of its own: a real Prometheus that knows all of it, rules and alerts too."""
-    return serve.load(folder, START)
+    return serve.load(folder, START, port)
 
 
 @dataclass(frozen=True)

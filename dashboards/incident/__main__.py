@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import tempfile
@@ -17,7 +18,10 @@ def _clock(at: int) -> str:
 
 def main() -> None:
     """Load it, say where it is and what is in it."""
-    with tempfile.TemporaryDirectory(prefix="incident-") as folder, incident.load(Path(folder)) as prometheus:
+    parser = argparse.ArgumentParser(prog="python -m dashboards.incident", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="of the Prometheus (default: any that is free)")
+    port = parser.parse_args().port
+    with tempfile.TemporaryDirectory(prefix="incident-") as folder, incident.load(Path(folder), port) as prometheus:
         print(f"Prometheus: {prometheus.url}   from {_clock(incident.START)} to {_clock(incident.END)}")
         for phase in incident.PHASES:
             print(f"  {_clock(phase.start)} - {_clock(phase.end)}  {phase.name:32}{', '.join(phase.alerts)}")

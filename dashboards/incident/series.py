@@ -84,7 +84,7 @@ class _Scene:
     processes: _Processes
 
 
-def _labels(metric: sc.Metric, line: Line, **more: str) -> Labels:
+def labels_of(metric: sc.Metric, line: Line, **more: str) -> Labels:
     """Return those of the labels that the metric has, in a fixed order; what is unknown is left out."""
     known: dict[str, str | None] = {
         sc.ROLE.label: line.role,
@@ -101,7 +101,8 @@ def _labels(metric: sc.Metric, line: Line, **more: str) -> Labels:
     return ((sc.SERVICE_NAME.label, line.service), *own)
 
 
-def _verdict(fate: Fate) -> dict[str, str]:
+def verdict(fate: Fate) -> dict[str, str]:
+    """Every label in which one end differs from another."""
     return {
         sc.RESULT.label: fate.result,
         sc.OUTCOME.label: fate.outcome,
@@ -119,7 +120,7 @@ def _end(scene: _Scene, name: str, fate: Fate, numbers: Sequence[int]) -> None:
     """Streams end: their processes count them, and the collector what it hears of."""
     line, samples = table.LINES[name], scene.samples
     for process, number in Counter(scene.processes.next(line) for _ in numbers if line.ledger).items():
-        ledger = _labels(sc.LEDGER_ENDED, line, **_verdict(fate), **{sc.PROCESS_ID.label: process})
+        ledger = labels_of(sc.LEDGER_ENDED, line, **verdict(fate), **{sc.PROCESS_ID.label: process})
         samples.count(sc.LEDGER_ENDED.prometheus, ledger, number)
         if fate.reason is not sc.Reason.PROCESS_DEATH:  # which the dead process has counted
             samples.count(*_started(line, process), number)
@@ -139,21 +140,21 @@ def _lost(period: Period, line: Line, number: int) -> bool:
 
 def _tell(samples: Samples, line: Line, fate: Fate, ages: Sequence[float]) -> None:
     """What the collector derives from the spans of streams that lived for so long."""
-    told = _verdict(fate)
+    told = verdict(fate)
     lived = Counter(ages)
-    samples.count(sc.ENDED.prometheus, _labels(sc.ENDED, line, **told), len(ages))
+    samples.count(sc.ENDED.prometheus, labels_of(sc.ENDED, line, **told), len(ages))
     if fate.outcome != sc.Outcome.COMPLETED and fate.phase != sc.Phase.BEFORE_HEADERS:
-        samples.observe(sc.INTERRUPTED_DURATION, _labels(sc.INTERRUPTED_DURATION, line, **told), lived)
+        samples.observe(sc.INTERRUPTED_DURATION, labels_of(sc.INTERRUPTED_DURATION, line, **told), lived)
     if line.role is sc.Role.PROXY:  # whose log tells no more
         return
-    samples.observe(sc.DURATION, _labels(sc.DURATION, line, **told), lived)
+    samples.observe(sc.DURATION, labels_of(sc.DURATION, line, **told), lived)
     if fate.first_chunk is not None:
-        samples.observe(sc.FIRST_CHUNK_TIME, _labels(sc.FIRST_CHUNK_TIME, line), {fate.first_chunk: len(ages)})
+        samples.observe(sc.FIRST_CHUNK_TIME, labels_of(sc.FIRST_CHUNK_TIME, line), {fate.first_chunk: len(ages)})
         gaps = zip((*sc.GAP_BOUNDS, sc.GAP_BOUNDS[-1] + 1), fate.gaps, strict=True)
-        samples.observe(sc.GAP, _labels(sc.GAP, line), {gap: number * len(ages) for gap, number in gaps})
+        samples.observe(sc.GAP, labels_of(sc.GAP, line), {gap: number * len(ages) for gap, number in gaps})
     for metric, amount, more in _sums(fate, told, ages):
         if amount:
-            samples.count(metric.prometheus, _labels(metric, line, **more), amount)
+            samples.count(metric.prometheus, labels_of(metric, line, **more), amount)
 
 
 BYTES_A_CHUNK = 120
@@ -172,7 +173,7 @@ def _sums(fate: Fate, told: dict[str, str], ages: Sequence[float]) -> Iterator[t
 
 
 def _started(line: Line, process: str) -> Key:
-    return sc.LEDGER_STARTED.prometheus, _labels(sc.LEDGER_STARTED, line, **{sc.PROCESS_ID.label: process})
+    return sc.LEDGER_STARTED.prometheus, labels_of(sc.LEDGER_STARTED, line, **{sc.PROCESS_ID.label: process})
 
 
 def _live(scene: _Scene, minute: int) -> dict[Key, float]:
@@ -187,13 +188,13 @@ def _live(scene: _Scene, minute: int) -> dict[Key, float]:
             own = {sc.PROCESS_ID.label: process}
             shares = {state: len(range(place, number, len(alive))) for state, number in states.items()}
             for state, share in shares.items():
-                gauges[sc.ACTIVE.prometheus, _labels(sc.ACTIVE, line, **own, **{sc.STATE.label: state})] = share
+                gauges[sc.ACTIVE.prometheus, labels_of(sc.ACTIVE, line, **own, **{sc.STATE.label: state})] = share
             started, total = _started(line, process), sum(shares.values())
             scene.samples.count(*started, total - scene.processes.open[started])
             scene.processes.open[started] = total
             if line.kind is sc.Kind.BOUNDED and states:
                 grows = scene.period.silence.get(name, 0) * (place == 0)
-                gauges[sc.SILENCE_MAX.prometheus, _labels(sc.SILENCE_MAX, line, **own)] = 1 + minute * grows
+                gauges[sc.SILENCE_MAX.prometheus, labels_of(sc.SILENCE_MAX, line, **own)] = 1 + minute * grows
     return gauges
 
 

@@ -27,26 +27,33 @@ from stack.prometheus import answers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dashboards.incident.samples import Samples
+
 RULES = Path(__file__).parents[1] / "out" / "rules"
 _LONG = "54h"  # whatever it spans, few blocks
 
 
 @contextlib.contextmanager
-def load(folder: Path, start: int) -> Iterator[Prometheus]:
+def load(folder: Path, start: int, port: int = 0) -> Iterator[Prometheus]:
     """Serve the incident, begun at ``start``, from a folder of its own; nothing is left running."""
-    samples = folder / "incident.txt"
-    with samples.open("w", encoding="utf-8") as text:
-        text.writelines(f"{line}\n" for line in simulate(PERIODS).openmetrics(start))
-    _blocks("openmetrics", samples, folder / "data")
+    backfill(folder, simulate(PERIODS), start)
     end = start + MINUTE * sum(period.minutes for period in PERIODS)
     for number, layer in enumerate(layers(RULES)):
         file = folder / f"layer-{number}.yaml"
         file.write_text(yaml.safe_dump(layer))
-        with _prometheus(folder, []) as prometheus:
+        with prometheus_in(folder) as prometheus:
             over = [f"--url={prometheus.url}", f"--start={start}", f"--end={end}", f"--output-dir={folder / 'data'}"]
             _blocks("rules", *over, file)
-    with _prometheus(folder, sorted(RULES.glob("*.yaml"))) as prometheus:
+    with prometheus_in(folder, sorted(RULES.glob("*.yaml")), port) as prometheus:
         yield prometheus
+
+
+def backfill(folder: Path, samples: Samples, start: int) -> None:
+    """Store samples, the first of them from ``start`` on, where a Prometheus in this folder finds them."""
+    file = folder / "samples.txt"
+    with file.open("w", encoding="utf-8") as text:
+        text.writelines(f"{line}\n" for line in samples.openmetrics(start))
+    _blocks("openmetrics", file, folder / "data")
 
 
 def layers(rules: Path) -> list[dict[str, Any]]:
@@ -87,10 +94,11 @@ def _blocks(kind: str, *arguments: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def _prometheus(folder: Path, rules: list[Path]) -> Iterator[Prometheus]:
-    (port,) = free_ports(1)
+def prometheus_in(folder: Path, rules: list[Path] | None = None, port: int = 0) -> Iterator[Prometheus]:
+    """Serve what a folder holds, at a free port unless told otherwise."""
+    port = port or free_ports(1)[0]
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"rule_files": [str(file.resolve()) for file in rules]}))
+    config.write_text(yaml.safe_dump({"rule_files": [str(file.resolve()) for file in rules or ()]}))
     prometheus = Prometheus(f"http://127.0.0.1:{port}")
     argv: list[str | Path] = [
         find_or_build("prometheus"),

@@ -70,6 +70,8 @@ IDS = {
         603: "Wasted tokens",
         604: "Further attempts",
         700: "Whose streams are these?",
+        702: "Streams by protocol",
+        703: "Streams by dialect",
         701: "By protocol and dialect",
     },
     "stream-forensics": {
@@ -102,6 +104,7 @@ IDS = {
         100: "Is anything missing?",
         101: "Vanished",
         102: "Lost telemetry",
+        107: "Told twice",
         103: "Ended unknown",
         104: "Too many routes",
         105: "Overflowing series",

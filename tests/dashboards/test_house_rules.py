@@ -6,13 +6,12 @@ nothing about a stream (target-job, target-instance and their template rules).
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from boards import BOARDS
 from ids import IDS
+from test_words import VOCABULARIES as CODES
 
-import dashboards
 from dashboards import parts, words
 from dashboards.render import panels
 
@@ -27,9 +26,8 @@ EMPTY = {
     "tempo": {words.NO_TRACES},
     "loki": {words.NO_TRACES},
 }
+NOTHINGS = {words.NO_TRAFFIC, words.NO_FAILURES, words.NOT_COMPARED, words.NO_TELEMETRY, words.NO_RULES}
 UNITS = {"percentunit", "short", "s", "cpm", "cps", "Bps", "bytes", "suffix:x"}
-DECISIONS = "How does it feel?"
-FIRST_SCREEN = 28
 
 
 def test_ids_are_for_ever(board):
@@ -141,8 +139,43 @@ def test_title_and_description(panel):
     if panel["type"] == "text":
         assert panel["description"]
         return
-    parts = re.findall(r"\*\*(\w[\w ]*):\*\* (\S)", panel["description"])
-    assert [name for name, _ in parts] == ["Metric", "Formula", "Good", "First action"]
+    said = [name for name, _ in re.findall(r"\*\*(\w[\w ]*):\*\* (\S)", panel["description"])]
+    assert said == ["Metric", "Formula", "Good", "First action", *(["Colours"] if judges(panel) else [])]
+
+
+def judges(panel):
+    """Whether a panel colours its numbers by steps."""
+    cells = [one["id"] for override in panel["fieldConfig"]["overrides"] or () for one in override["properties"]]
+    return panel.get("options", {}).get("colorMode") == "background_solid" or "thresholds" in cells
+
+
+def test_colours_are_explained(panel):
+    """Every step of a colour stands in the (i) with its number and a reason: a red cell is no riddle."""
+    if panel["type"] == "stat" and judges(panel):
+        said = panel["description"].partition("**Colours:** ")[2]
+        _, _, *steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        percent = panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+        for step in steps:
+            number = f"{100 * step['value']:.6g} %" if percent else f"{step['value']:g}"
+            assert f"{step['color']} from {number}" in said
+        assert re.search(r"\(.+\)$", said)
+
+
+def test_panels_that_mix_in_subscriptions_say_so(panel):
+    """A number over streams without a natural end is no number of an objective: the (i) tells."""
+    asked = " ".join(target.get("expr", "") for target in panel.get("targets", ()))
+    series = re.findall(r"(stream_[a-z_]+)\{([^}]*)\}", asked)
+    mixed = [name for name, matchers in series if "stream_role" in matchers and "stream_kind" not in matchers]
+    if mixed:
+        assert parts.SUBSCRIPTIONS_TOO in panel["description"]
+
+
+def test_shares_over_spans_say_so(panel):
+    """With ``SPANS=bad`` a share of the spans says nothing of the streams: where it is one, the (i) tells."""
+    for target in panel.get("targets", ()):
+        for whole in re.findall(r"/ \((.*?) > 0\)", target.get("expr", "").replace("\n", " "), re.DOTALL):
+            if "stream_ended_total" in whole and "stream_ledger" not in whole:
+                assert parts.WITH_SPANS in panel["description"]
 
 
 def test_unit(panel):
@@ -169,16 +202,13 @@ def test_says_so_when_there_is_nothing(panel):
         assert panel["fieldConfig"]["defaults"]["noValue"] in EMPTY.get(kind, {words.NOTHING_TO_SHOW})
 
 
-def test_title_fits(panel):
-    """No title is cut off on a screen of 1080p: a column is 78 pixels, a letter about 8, the (i) 24."""
-    assert 8 * len(panel["title"]) + 24 <= 78 * panel["gridPos"]["w"] - 24
-
-
 def test_graphs_have_legends_and_maps_one_layout(panel):
     """Every line has a name; a heat map shows the buckets of one histogram as they are."""
     if panel["type"] == "timeseries":
         assert panel["options"]["legend"]["showLegend"]
     if panel["type"] == "heatmap":
+        renamed = [(step["id"], step["options"]["renamePattern"]) for step in panel["transformations"]]
+        assert renamed[-2:] == [("renameByRegex", "longer"), ("renameByRegex", "up to $1 s")]
         (target,) = panel["targets"]
         assert not panel["options"]["calculate"]
         assert (target["format"], target["legendFormat"]) == ("heatmap", "{{le}}")
@@ -195,6 +225,18 @@ def test_tiles_over_the_range_are_asked_once(panel):
         assert panel["options"]["graphMode"] == ("none" if over_range else "area")
 
 
+def test_live_tiles_say_that_telemetry_is_gone(panel):
+    """Grafana goes on showing the last number: so a live tile is told a number that stands for none, in grey words."""
+    if panel["type"] == "stat" and panel["options"]["graphMode"] == "area":
+        defaults = panel["fieldConfig"]["defaults"]
+        assert panel["targets"][0]["expr"].endswith("or vector(-2)")
+        assert defaults["mappings"][0]["options"]["-2"] == {
+            "text": defaults["noValue"],
+            "color": words.GREY,
+            "index": 0,
+        }
+
+
 def test_judging_tiles_are_grey_below(panel):
     """Where a number only stands for something (no traffic), it is below every step, and has a word."""
     if panel["type"] == "stat":
@@ -203,29 +245,9 @@ def test_judging_tiles_are_grey_below(panel):
         assert (panel["options"]["colorMode"] == "none") == (not steps)
         mappings = panel["fieldConfig"]["defaults"].get("mappings") or [{"options": {}}]
         for number, meaning in mappings[0]["options"].items():
-            assert meaning["text"] in {words.NO_TRAFFIC, words.NO_FAILURES, words.NOT_COMPARED}
+            assert meaning["text"] in NOTHINGS
             assert not steps or float(number) < steps[0]["value"]
-            assert f"{float(number):+g}" in panel["targets"][0]["expr"].replace(" ", "")
-
-
-def test_nothing_overlaps_and_rows_are_full(board):
-    """Every line of the grid is used, once, from edge to edge."""
-    covered = {}
-    for panel in board["panels"]:
-        at = panel["gridPos"]
-        for y in range(at["y"], at["y"] + at["h"]):
-            for x in range(at["x"], at["x"] + at["w"]):
-                assert (x, y) not in covered, f"{panel['title']} lies on {covered[x, y]}"
-                covered[x, y] = panel["title"]
-    bottom = max(y for _, y in covered) + 1
-    assert covered.keys() == {(x, y) for x in range(24) for y in range(bottom)}
-
-
-def test_decisions_fit_on_the_first_screen(board):
-    """Whether, what and where: without scrolling."""
-    if board["uid"] == parts.OVERVIEW:
-        below = next(panel for panel in board["panels"] if panel["title"] == DECISIONS)
-        assert below["gridPos"]["y"] <= FIRST_SCREEN
+            assert f"{int(number):+d}" in panel["targets"][0]["expr"].replace(" ", "")
 
 
 def test_table_shows_what_it_asks(board):
@@ -254,39 +276,23 @@ def test_named_overrides_hit_something(board, kind):
             if step["id"] == "organize"
             for name in step["options"]["renameByName"].values()
         ]
-        dynamic = any("{{" in legend for legend in legends)
+        codes = [code for label in re.findall(r"{{(\w+)}}", " ".join(legends)) for code in CODES.get(label, ({},))[0]]
         for override in panel["fieldConfig"].get("overrides", ()):
+            if override.get("__systemRef"):
+                continue
             assert override["matcher"]["id"] == "byName"
-            assert dynamic or override["matcher"]["options"] in {*legends, *columns}
+            assert override["matcher"]["options"] in {*legends, *columns, *map(str, codes)}
 
 
-SOURCES = {path.stem: path.read_text() for path in Path(dashboards.__file__).parent.glob("*.py")}
-LAYERS = {
-    "words": set(),
-    "queries": set(),
-    "render": set(),
-    "budget": {"queries"},
-    "health": {"queries"},
-    "traceql": {"queries"},
-    "parts": {"words", "queries", "budget"},
-    "panels": {"words", "queries", "budget", "parts"},
-    "traces": {"words", "parts", "panels"},
-    "board": {"words", "queries", "budget", "health", "panels"},
-}
-BELOW_A_DASHBOARD = {*LAYERS, "ages"}
-WITH_GRAFANA = {"panels", "traces", "board"}
-
-
-@pytest.mark.parametrize("name", [*LAYERS, "ages", "overview", "slo", "flow", "forensics", "trust"])
-def test_imports_point_one_way(name):
-    """Contract, queries, panels, dashboards: nothing reaches back, and only three modules know Grafana's SDK."""
-    imported = re.findall(r"^\s*from dashboards(?:\.(\w+))? import ([\w, ]+)", SOURCES[name], re.MULTILINE)
-    modules = {one for module, attributes in imported for one in ([module] if module else attributes.split(", "))}
-    assert {one.partition(" as ")[0] for one in modules} <= LAYERS.get(name, BELOW_A_DASHBOARD)
-    assert ("grafana_foundation_sdk" in SOURCES[name]) == (name in WITH_GRAFANA)
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_names_of_the_contract_are_never_retyped(name):
-    """A metric or label of ours stands in semconv alone."""
-    assert not re.search(r"\bstream_[a-z]", SOURCES[name])
+def test_who_left_is_off_until_asked_for():
+    """Readers who leave are many and no failure: their colour shows when its name is clicked on; no other is off."""
+    (panel,) = (one for one in panels(BOARDS[parts.OVERVIEW]) if one["title"] == "Failures by cause, on one axis")
+    (hiding,) = (one for one in panel["fieldConfig"]["overrides"] if one.get("__systemRef"))
+    assert hiding["__systemRef"] == "hideSeriesFrom"
+    assert (hiding["matcher"]["id"], hiding["matcher"]["options"]["mode"]) == ("byNames", "exclude")
+    names = {target["legendFormat"] for target in panel["targets"]}
+    names |= {word.text for word in words.REASONS.values()}
+    assert names - set(hiding["matcher"]["options"]["names"]) == {words.LEFT.text}
+    assert hiding["properties"] == [
+        {"id": "custom.hideFrom", "value": {"legend": False, "tooltip": False, "viz": True}}
+    ]

@@ -129,7 +129,7 @@ def firing(loaded, alert):
     expr = f'ALERTS{{alertstate="firing",alertname="{alert}"}}'
     for series in loaded.query_range(expr, incident.START, incident.END, 60):
         labels = series.labels
-        own = tuple(sorted((name, labels[name]) for name in ("long", "short") if name in labels))
+        own = tuple(sorted((name, labels[name]) for name in ("long", "short", "spans") if name in labels))
         yield labels["service_name"], labels.get("http_route"), windows[own], [at for at, _ in series.points]
 
 

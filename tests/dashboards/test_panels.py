@@ -3,7 +3,7 @@
 import pytest
 from boards import ANNOTATIONS, BOARDS, QUERIES
 
-from dashboards import budget, incident
+from dashboards import budget, incident, queries
 from dashboards.incident.table import CHANGE_AT
 from dashboards.render import panel_queries, substitute
 from otel_streaming.semconv import Kind, Outcome, Result, Role
@@ -27,6 +27,8 @@ SPEAKS = {
         ("Stalled now", "A"): (1, {STALLS, SUBSCRIPTIONS}),
         ("Failures by cause, on one axis", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
         ("Failures by cause, on one axis", "B"): (1, {STALLS}),
+        ("Failures by cause, on one axis", "C"): (0.1, {LOSSY}),
+        ("Failures by cause, on one axis", "D"): (5, {LIMIT}),
         ("What users saw, and what your 5xx panel says", "A"): (0.001, {BURST, CUT, BLANK, MASKED, LOSSY}),
         ("What users saw, and what your 5xx panel says", "B"): (0.001, {BURST, LOSSY}),
         ("Routes, worst first", "B"): (0.001, FAILING),
@@ -77,8 +79,10 @@ SPEAKS = {
         ("Processes", "A"): (-5.5, {MUTE}),
         ("Began and ended", "A"): (-100, {MUTE}),
         ("Lost telemetry over time", "A"): (0.1, {LOSSY}),
+        ("Told twice", "A"): (0.01, set()),
         ("Services and their witnesses", "C"): (0.1, {LOSSY}),
-        ("Services and their witnesses", "D"): (0.01, {UNKNOWN}),
+        ("Services and their witnesses", "D"): (0.01, set()),
+        ("Services and their witnesses", "E"): (0.01, {UNKNOWN}),
         ("Collector: refused, not handed on", "A"): (0.1, {LOSSY}),
         ("Collector: refused, not handed on", "B"): (0.1, {LOSSY}),
         ("Collector: queue", "A"): (0.5, {LOSSY}),
@@ -130,13 +134,14 @@ def test_no_answer_is_not_a_number(ask, found):
 
 @pytest.mark.parametrize("found", QUERIES, ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES])
 def test_nobody_has_no_telemetry(ask, found):
-    """Of a service that does not exist nothing is drawn: neither 0 nor a good share.
+    """Of a service that does not exist nothing is drawn, or "no telemetry": neither 0 nor a good share.
 
     Of the collector and the rules there is one for all services.
     """
     uid, query = found
     if "$service" in query.expr and query.panel != "Firing alerts":
-        assert ask(uid, query.panel, query.ref, QUIET, service="nobody") == []
+        said = ask(uid, query.panel, query.ref, QUIET, service="nobody")
+        assert {sample.value for sample in said} <= {queries.NOBODY_REPORTS}
 
 
 def ended(phase, holds):
@@ -244,6 +249,15 @@ def test_subscriptions_have_a_promise_of_their_own(loaded, phase, failures, stal
     for expr, expected in ((budget.subscription_failures(), failures), (budget.subscription_stalls(), stalled / 60)):
         (sample,) = loaded.query(substitute(expr, range="30m", rate_interval="4m"), phase.end)
         assert sample.value == pytest.approx(expected, rel=0.05)
+
+
+def test_alerts_about_a_whole_service_are_counted_on_each_of_its_routes(ask):
+    """An alert without a route is not lost by choosing one, and one about another route is not counted."""
+    lossy = PHASES[LOSSY]
+    (shown,) = ask("stream-overview", "Firing alerts", "A", lossy, service="chat", route="/nowhere")
+    assert shown.value == 1
+    (elsewhere,) = ask("stream-overview", "Firing alerts", "A", lossy, service="search", route="/nowhere")
+    assert elsewhere.value == 0
 
 
 def test_annotations_mark_deployments_deaths_and_alerts(loaded):

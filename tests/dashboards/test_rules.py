@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import promql_parser
@@ -10,7 +11,7 @@ import yaml
 from boards import BOARDS
 from test_promql import CONTRACT, nodes
 
-from dashboards import alerts, queries, recording
+from dashboards import alerts, measures, queries, recording
 from dashboards.__main__ import OUT
 from dashboards.render import panels
 from stack import find_or_build
@@ -41,7 +42,7 @@ def alert(request):
 def labels_of(name):
     """What the series of a name may be asked for."""
     if name in RECORDED:
-        by = recording.WHERE if name.startswith("stream:interrupted") else queries.RECORDED_LABELS
+        by = queries.BY_ROUTE if name.startswith("stream:interrupted") else queries.RECORDED_LABELS
         return {*by, *RECORDED[name].get("labels", {})}
     return CONTRACT[name.replace("_count", "_bucket")]
 
@@ -82,7 +83,7 @@ def test_shares_are_of_streams_that_end(rule):
 
 def test_every_window_is_recorded():
     """The alerts and the dashboards find every ratio they know of; each is a sum over a sum."""
-    for window in ("5m", *queries.RECORDED_WINDOWS):
+    for window in (window for windows in queries.RECORDED_WINDOWS.values() for window in windows):
         expr = RECORDED[recording.ratio(window)]["expr"]
         assert expr.count(f"[{window}]") == expr.count("sum_over_time") == 2
     assert RECORDED[queries.RECORDED_BAD]
@@ -96,8 +97,8 @@ def test_brackets_and_what_is_beside_them_are_adjoining_buckets():
     from otel_streaming import semconv
 
     edges = bounds(semconv.INTERRUPTED_DURATION)
-    for limit, low, high in queries.LIMITS:
-        below, above = recording.BESIDE[limit]
+    for limit, (below, low, high, above) in measures.LIMITS.items():
+        assert low < limit < high
         at = edges.index(low)
         assert edges[at - 1 : at + 2] == (below, low, high)
         assert above == (edges[at + 2] if at + 2 < len(edges) else high)
@@ -150,7 +151,23 @@ def test_burn_rates_are_those_of_the_objective():
         limit = f"> {factor * (1 - queries.OBJECTIVE):.6g}"
         assert f'{recording.ratio(long)}{{stream_role="server"}} {limit} and' in expr
         assert f'{recording.ratio(short)}{{stream_role="server"}} {limit})' in expr
-        assert expr.endswith(f"[{long}]) > {alerts.ENOUGH}")
+        assert f"[{long}]) > {alerts.ENOUGH}\n" in expr
+        assert expr.endswith(f"[{long}]) > {alerts.A_FEW}")
+
+
+@pytest.mark.parametrize(("objective", "complaint"), [(0.93, "too low to page"), (0.94, ""), (0.9999, "")])
+def test_another_objective(tmp_path, objective, complaint):
+    """Whoever sets one gets rules that can fire and texts that name it, or is told that it would page nobody."""
+    change = f"from dashboards import queries; queries.OBJECTIVE = {objective}"
+    write = f"from dashboards.__main__ import main; main(['--out', {str(tmp_path)!r}])"
+    argv = [sys.executable, "-c", f"{change}; {write}"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert complaint in done.stderr
+    assert bool(done.returncode) == bool(complaint)
+    if not complaint:
+        text = (tmp_path / "stream-slo.json").read_text()
+        assert f"{100 * objective:.6g} % do" in text
+        assert f"three days / {100 * (1 - objective):.6g} %" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -193,6 +210,30 @@ def test_the_page_of_alerts_names_them_all():
     assert sorted(linked) == NAMES
 
 
+def documented():
+    """Every line of the page's table: alert, severity, guard."""
+    name = ""
+    for line in re.findall(r"^\| (?:\[|\| ).*$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE):
+        cell, severity, _, guard = (part.strip() for part in line.strip("|").split(" | "))
+        name = cell.strip("[").partition("]")[0] or name
+        yield name, severity, guard
+
+
+def test_the_page_claims_the_guards_that_there_are():
+    """What "only if more than 30 streams" promises is in the rule, and each alert has a line for each severity."""
+    lines = list(documented())
+    assert {(name, severity) for name, severity, _ in lines} == {
+        (alert["alert"], alert["labels"]["severity"]) for alert in ALERTS
+    }
+    counted = 0
+    for name, severity, guard in lines:
+        exprs = [one["expr"] for one in ALERTS if (one["alert"], one["labels"]["severity"]) == (name, severity)]
+        for number in re.findall(r"(\d+) (?:streams|failures|do|are)", guard):
+            assert all(re.search(rf"> {number}\b|>= {number}\b", expr) for expr in exprs), (name, guard)
+            counted += 1
+    assert counted >= 10
+
+
 def test_sloth_has_the_same_objective():
     """One objective, one definition of bad and eligible, in two formats."""
     assert OBJECTIVE["objective"] == pytest.approx(100 * queries.OBJECTIVE)
@@ -203,6 +244,7 @@ def test_sloth_has_the_same_objective():
         wanted = {
             "stream_role": "server",
             "stream_kind": "bounded",
-            "stream_result": which.partition('"')[2].strip('"'),
         }
-        assert all({one.name: one.value for one in selector.matchers.matchers} == wanted for selector in found)
+        result = {"stream_result": which.partition('"')[2].strip('"')}
+        asked = [{one.name: one.value for one in selector.matchers.matchers} for selector in found]
+        assert asked == [wanted | result, wanted | result, wanted]  # the last: has it a ledger at all?

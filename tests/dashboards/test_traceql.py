@@ -82,6 +82,15 @@ def test_the_grammar_tells(complain, language, query):
     assert complain(language, query) != [[]]
 
 
+@pytest.mark.parametrize("query", LOGQL.values(), ids=LOGQL)
+def test_loki_takes_the_choice_of_everything(query):
+    """Loki refuses a selector whose every matcher would match an empty value (``validateMatchers`` in its parser)."""
+    selector = substitute(query).partition("}")[0]
+    patterns = re.findall(r'=~"([^"]*)"', selector)
+    assert ".*" in patterns
+    assert any(not re.fullmatch(pattern, "") for pattern in patterns)
+
+
 @pytest.mark.parametrize("query", TRACEQL.values(), ids=TRACEQL)
 def test_asks_only_for_attributes_of_the_contract(query):
     """A misspelt attribute silently finds nothing."""

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from dashboards import words
-from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Protocol, Reason, Retry, State
+from otel_streaming.semconv import OTHER, Cache, Dialect, Origin, Phase, Protocol, Reason, Retry, State
 
 NAMED_COLOUR = re.compile(r"((super-light|light|semi-dark|dark)-)?(red|orange|yellow|green|blue|purple)")
 PROTOCOLS, DIALECTS = {*Protocol, OTHER}, {*Dialect, OTHER}
@@ -14,6 +14,7 @@ VOCABULARIES = {
     "stream_reason": (set(Reason), words.REASONS),
     "stream_state": (set(State), words.STATES),
     "stream_origin": (set(Origin), words.ORIGINS),
+    "stream_phase": (set(Phase), words.PHASES),
     "stream_retry": (set(Retry) - {Retry.NONE}, words.RETRIES),
     "stream_cache": (set(Cache), words.CACHES),
     "stream_protocol": (PROTOCOLS, words.PROTOCOLS),
@@ -84,11 +85,13 @@ def test_series_named_by_a_code_are_renamed(panel):
         for label in re.findall(r"{{(\w+)}}", target.get("legendFormat", "")):
             if label in NAMES:
                 continue
-            overrides = {one["matcher"]["options"]: one["properties"] for one in panel["fieldConfig"]["overrides"]}
+            named = (one for one in panel["fieldConfig"]["overrides"] if one["matcher"]["id"] == "byName")
+            overrides = {one["matcher"]["options"]: one["properties"] for one in named}
             for code, word in VOCABULARIES[label][1].items():
                 properties = {one["id"]: one["value"] for one in overrides[code]}
                 assert properties["displayName"] == word.text
-                assert properties["color"] == {"mode": "fixed", "fixedColor": word.colour}
+                plain = word.colour == words.PLAIN
+                assert properties.get("color") == (None if plain else {"mode": "fixed", "fixedColor": word.colour})
 
 
 def test_columns_of_codes_are_in_words(panel):

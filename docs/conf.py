@@ -27,8 +27,9 @@ def _navigate(_: Sphinx, page: str, source: list[str]) -> None:
     if page != "index":
         return
     for section in re.split(r"^## ", source[0], flags=re.MULTILINE)[1:]:
-        caption, pages = section.splitlines()[0], "\n".join(_LINK.findall(section))
-        source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
+        caption, pages = section.splitlines()[0], _LINK.findall(section)
+        if pages:
+            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
 
 
 def setup(app: Sphinx) -> None:

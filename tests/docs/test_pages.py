@@ -4,6 +4,7 @@ import doctest
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import Process, free_ports
+from stack import Process, free_ports, wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ["tutorial.md", *sorted(str(page.relative_to(DOCS)) for page in (DOCS / "howto").iterdir())]
@@ -58,6 +59,11 @@ class Reader:
         app.write_text(app.read_text().replace(before, after))
 
     def console(self, text):
+        if text.startswith("^C\n"):
+            self.first.signal(signal.SIGINT)
+            self.first.wait()
+            self.text(text.removeprefix("^C\n"))
+            return
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, want = part.partition("\n")
             words = shlex.split(command)
@@ -70,7 +76,8 @@ class Reader:
 
     def text(self, want):
         """What the first terminal shows, sooner or later."""
-        self.first.wait_until(lambda: matches(f"...{want.strip()}...", self.first.log.read_text()), want)
+        log = self.first.log
+        wait_until(lambda: matches(f"...{want.strip()}...", log.read_text()), f"{want} in {log}")
 
     def start(self, words):
         self.stop()

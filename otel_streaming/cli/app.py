@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from otel_streaming._version import __version__
+from otel_streaming.cli.audit.command import AuditCommand, audit
 from otel_streaming.cli.catalog import catalog
 from otel_streaming.cli.doctor.command import doctor
 from otel_streaming.cli.export import export
@@ -24,6 +25,7 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
         raise typer.Exit
 
 
+app.command(cls=AuditCommand)(audit)
 app.command()(catalog)
 app.command()(export)
 app.command()(doctor)

@@ -1,0 +1,58 @@
+"""The command itself: its options, and where curl's begin."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from otel_streaming.cli.audit.bounds import DEFAULT_PORT, Bounds
+
+
+class AuditCommand(TyperCommand):
+    """A command whose words from ``curl`` on are curl's, options too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the mark before ``curl`` after which no word is an option of ours."""
+        if "curl" in args and "--" not in args:
+            at = args.index("curl")
+            args = [*args[:at], "--", *args[at:]]
+        return super().parse_args(ctx, args)
+
+
+def audit(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="URL | curl ...", help="What to ask for: a URL, or a curl command line as it is."),
+    ] = None,
+    *,
+    curl: Annotated[str, typer.Option("--curl", metavar="LINE", help="The same, a command line in quotes.")] = "",
+    receive: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help=f"Where to listen on 127.0.0.1 for what the service exports (OTLP/HTTP); 0 for nowhere, "
+            f"{DEFAULT_PORT} if nothing is said and it is free.",
+        ),
+    ] = None,
+    max_requests: Annotated[int, typer.Option(min=1, help="Send no more requests.")] = 4,
+    max_seconds: Annotated[float, typer.Option(min=1, help="Take no longer, in all.")] = 300,
+    long: Annotated[float, typer.Option(min=1, help="Read a stream for no longer, in seconds.")] = 75,
+    silence: Annotated[float, typer.Option(min=0.1, help="Warn of silences longer than this, in seconds.")] = 15,
+    wait: Annotated[float, typer.Option(min=0, help="Wait so long for the service's records, in seconds.")] = 10,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Repeat calls that may cost money without asking.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As a page.")] = False,
+) -> None:
+    """Ask a running endpoint what it does with streams: drops, records, buffers, time-outs, cancellation.
+
+    Ends with 0 if no answer is a failure, 1 if one is, 2 if the endpoint cannot be asked.
+    """
+    from otel_streaming.cli.audit.session import Session  # noqa: PLC0415 - what it imports is for this command alone
+
+    form = "json" if as_json else "markdown" if as_markdown else "text"
+    session = Session(Bounds(max_requests, max_seconds, long, silence, wait), port=receive, form=form, yes=yes)
+    raise typer.Exit(session.run(words or [], curl))

@@ -1,0 +1,138 @@
+"""Question 3: what does the path do to a stream? Caches and buffers, by headers, arrivals and a repeated call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otel_streaming._shape import cache_of
+from otel_streaming.cli.audit.evidence import Way
+from otel_streaming.cli.audit.verdicts import FAIL, PASS, UNKNOWN, WARN, Answer, counted, seconds
+from otel_streaming.semconv import Cache
+
+if TYPE_CHECKING:
+    from otel_streaming.cli.audit.evidence import Evidence, Read
+
+
+_HELD = 0.5
+_SLOW_START = 1.0
+_FEW = 5
+_CROWD = 10
+_REPLAYED = 0.2
+_CACHING = "let no cache keep the answer: Cache-Control: no-store, and none of the path configured to"
+_HOLDING = (
+    "turn buffering off on the path (nginx: proxy_buffering off, or X-Accel-Buffering: no from the service; "
+    "compression as well), and see that the service writes each event when it has it"
+)
+
+
+def _cache_hit(e: Evidence) -> Answer | None:
+    for read in e.reads.values():
+        if cache_of([(name.encode(), value.encode()) for name, value in read.headers.items()]) is Cache.HIT:
+            return Answer(FAIL, f"the headers of {read.way.words} say that a cache has answered", _CACHING)
+    return None
+
+
+def _unserved(e: Evidence) -> Answer | None:
+    if e.record(Way.WHOLE) is None or Way.REPEAT not in e.reads or e.record(Way.REPEAT) is not None:
+        return None
+    return Answer(FAIL, "the repeated call was answered, and the service knows nothing of it: a cache did", _CACHING)
+
+
+def _replayed(e: Evidence) -> Answer | None:
+    whole, again = e.reads[Way.WHOLE], e.reads.get(Way.REPEAT)
+    if again is None or again.digest != whole.digest or not whole.complete or whole.seconds < _HELD:
+        return None
+    if again.seconds > _REPLAYED * whole.seconds:
+        return None
+    took = f"{seconds(whole.seconds)}, then {seconds(again.seconds)}"
+    return Answer(FAIL, f"the repeated call brought the same bytes in a fraction of the time ({took})", _CACHING)
+
+
+def _held_back(e: Evidence) -> Answer | None:
+    read, record = e.reads[Way.WHOLE], e.record(Way.WHOLE)
+    if record is None or record.first is None or read.first is None:
+        return None
+    held = read.first - record.first
+    if held < _HELD:
+        return None
+    return Answer(
+        FAIL,
+        f"the service sent its first chunk after {seconds(record.first)}, and it came {seconds(held)} later",
+        _HOLDING,
+    )
+
+
+def _burst(e: Evidence) -> Answer | None:
+    read = e.reads[Way.WHOLE]
+    if read.first is None or read.first < _SLOW_START or read.spread > read.first / _CROWD:
+        return None
+    if read.events < _FEW and not _coding(read):
+        return None
+    what = "all of it" if _coding(read) else counted(read.events, "event")
+    return Answer(
+        FAIL,
+        f"{what} came within {seconds(read.spread)} after {seconds(read.first)} of nothing: held back, or made at once",
+        _HOLDING,
+    )
+
+
+def _portions(e: Evidence) -> Answer | None:
+    read = e.reads[Way.WHOLE]
+    pieces = len({round(arrival.at, 2) for arrival in read.arrivals if arrival.progress})
+    if pieces < 2 or read.events < _CROWD * pieces or read.spread / (pieces - 1) < _HELD:
+        return None
+    return Answer(
+        WARN,
+        f"{counted(read.events, 'event')} came in {pieces} portions, {seconds(read.spread / (pieces - 1))} apart",
+        _HOLDING,
+    )
+
+
+def _coding(read: Read) -> bool:
+    """Tell whether the body is compressed, so that its events are not seen."""
+    return read.headers.get("content-encoding", "identity").lower() != "identity"
+
+
+def _encoded(e: Evidence) -> Answer | None:
+    if not _coding(e.reads[Way.WHOLE]):
+        return None
+    return Answer(
+        WARN, "the answer is compressed, and compressors hold back what is small", "leave streams uncompressed"
+    )
+
+
+_KEPT_OUT = ("no-store", "no-cache", "private")
+
+
+def _cacheable(e: Evidence) -> Answer | None:
+    control = e.reads[Way.WHOLE].headers.get("cache-control", "").lower()
+    if e.method != "GET" or any(word in control for word in _KEPT_OUT):
+        return None
+    return Answer(
+        WARN,
+        "nothing in the headers forbids a cache to keep this answer (RFC 9111, section 4.2.2)",
+        "send Cache-Control: no-store with the stream",
+    )
+
+
+def _few_events(e: Evidence) -> Answer | None:
+    read = e.reads[Way.WHOLE]
+    if read.events >= _FEW and read.spread > 0:
+        return None
+    return Answer(
+        UNKNOWN, f"{counted(read.events, 'event')}: too few to see how they travel", "ask for a longer answer"
+    )
+
+
+def _streams(e: Evidence) -> Answer:
+    read = e.reads[Way.WHOLE]
+    again = "a repeated call took its time" if Way.REPEAT in e.reads else f"not repeated: {e.why(Way.REPEAT)}"
+    return Answer(
+        PASS, f"{counted(read.events, 'event')} came over {seconds(read.spread)}, no cache in the headers; {again}"
+    )
+
+
+PATH = (
+    *(_cache_hit, _unserved, _replayed, _held_back, _burst, _portions, _encoded, _cacheable, _few_events),
+    _streams,
+)

@@ -1,0 +1,217 @@
+"""One read of a stream over a real connection, observed: what came when, how it ended, and how the client left.
+
+How the bytes are read, what a keep-alive is and what the end amounts to is the pure core's to say, as it is where a
+client is watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import socket
+import ssl
+import struct
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+
+from otel_streaming._causes import Cause, cause_of_reading
+from otel_streaming._stream import Stream
+from otel_streaming._verdict import summarise
+from otel_streaming._version import __version__
+from otel_streaming.cli.audit.answers import NoStreamError, opened, refusal
+from otel_streaming.cli.audit.evidence import Arrival, Leaving, Read, Way
+from otel_streaming.semconv import Origin, Protocol, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_streaming.cli.audit.curl import Asked
+
+_CONNECT_SECONDS = 10.0
+_LISTEN_SECONDS = 5.0
+"""For how long the client listens on, at most, after its FIN."""
+_PAUSE_SECONDS = 1.0
+"""The longest pause of a slow reader: it is to be slow, not silent."""
+_NEARLY = 0.9
+_SMALL_WINDOW = 1 << 16
+"""Bytes of a slow reader's receive buffer."""
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: the connection is reset when it is closed
+_STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
+
+
+class Probe:
+    """One read.
+
+    Args:
+        asked: What to ask for.
+        way: How to read.
+        seconds: How long the read may last.
+        whole: The first read, by which the others know where half is, and how slow is slow.
+        tell: Called with every piece that comes: seconds since the request, pieces so far.
+    """
+
+    def __init__(
+        self, asked: Asked, way: Way, seconds: float, whole: Read | None, tell: Callable[[float, int], None]
+    ) -> None:
+        self._asked = asked
+        self._way = way
+        self._seconds = seconds
+        self._whole = whole
+        self._tell = tell
+        self._trace_id = secrets.token_hex(16)
+        self._arrivals: list[Arrival] = []
+        self._events = 0
+        self._digest = hashlib.sha256()
+        self._headers: dict[str, str] = {}
+        self._stream: Stream | None = None
+        self._socket: Any = None
+        self._leaving: Leaving | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+
+    async def read(self) -> Read:
+        """Ask, and read to the end, to the moment to leave, or until the time is up.
+
+        Raises:
+            NoStreamError: What came is no stream, or nothing came.
+            RedirectedError: The stream is somewhere else at the same service.
+        """
+        client = self._client()
+        self._started_at = time.monotonic()
+        if self._way is Way.LEAVE and self._whole is not None:  # a stream that comes all at its end is left before
+            self._after(self._whole.seconds / 2, self._leave)
+        try:
+            with anyio.move_on_after(self._seconds) as self._scope:
+                await self._exchange(client)
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        return self._result()
+
+    # -- asking ---------------------------------------------------------------------------------------------
+
+    async def _exchange(self, client: httpx.AsyncClient) -> None:
+        try:
+            async with client, self._ask(client) as response:
+                self._headers = {name: value[:200] for name, value in response.headers.items()}
+                self._stream = opened(self._asked, response, self._started_at)
+                self._stream.headers(time.monotonic(), response.status_code)
+                async for piece in response.aiter_raw():
+                    if piece:
+                        self._arrived(self._stream, piece)
+                    await self._pause(self._stream)
+                self._stream.eof(time.monotonic())
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            if self._stream is None and self._leaving is None:
+                raise refusal(self._asked, error) from error
+            self._begun().failed(time.monotonic(), cause_of_reading(error))
+
+    def _client(self) -> httpx.AsyncClient:
+        """Return a client of its own for each read, which heeds no variable of the environment and no .netrc."""
+        window = [(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_WINDOW)] if self._way is Way.SLOW else None
+        verify: Any = self._asked.verify
+        if isinstance(verify, str):
+            try:
+                verify = ssl.create_default_context(cafile=verify)
+            except OSError as error:
+                raise NoStreamError("curl's --cacert names no file of certificates (PEM): name one") from error
+        transport = httpx.AsyncHTTPTransport(verify=verify, socket_options=window, trust_env=False)
+        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+
+    def _ask(self, client: httpx.AsyncClient) -> Any:
+        fields = {
+            "user-agent": f"otel-streaming/{__version__} audit",
+            "accept-encoding": "identity",
+            **{name.lower(): value for name, value in self._asked.headers},
+            "traceparent": f"00-{self._trace_id}-{secrets.token_hex(8)}-01",  # W3C Trace Context, sampled
+        }
+        headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+        extensions = {"trace": self._traced}
+        asked = self._asked
+        return client.stream(asked.method, asked.url, headers=headers, content=asked.body, extensions=extensions)
+
+    async def _traced(self, event: str, info: dict[str, Any]) -> None:
+        """Learn of the connection before it is answered on."""
+        if event == "connection.connect_tcp.complete":
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _begun(self) -> Stream:
+        """Return the stream; where the client left before the answer, one that would have been like the first."""
+        if self._stream is None:
+            assert self._whole is not None  # noqa: S101 - or it would not have left
+            self._stream = Stream(self._whole.summary.shape, self._asked.method, self._started_at)
+        return self._stream
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def _arrived(self, stream: Stream, piece: bytes) -> None:
+        now = time.monotonic()
+        progress = stream.chunk(now, piece)
+        if progress:
+            stream.idle_since = now
+            marks = _DELIMITERS.get(Protocol(stream.shape.protocol), ())
+            self._events += max((piece.count(mark) for mark in marks), default=1)
+        self._arrivals.append(Arrival(now - self._started_at, len(piece), progress))
+        self._digest.update(piece)
+        self._tell(now - self._started_at, len(self._arrivals))
+        if self._leaving is not None:
+            heard, size = self._leaving.heard + 1, self._leaving.size + len(piece)
+            self._leaving = replace(self._leaving, heard=heard, size=size)
+        elif self._way is Way.LEAVE and self._whole is not None and stream.size >= self._whole.summary.size / 2:
+            self._leave()
+
+    async def _pause(self, stream: Stream) -> None:
+        """Read slowly: as if all that is to come took nearly all the time there is."""
+        if self._way is Way.SLOW and self._whole is not None:
+            due = _NEARLY * self._seconds * stream.size / max(1, self._whole.summary.size)
+            behind = due - (time.monotonic() - self._started_at)
+            await asyncio.sleep(min(_PAUSE_SECONDS, max(0.0, behind)))
+
+    # -- leaving --------------------------------------------------------------------------------------------
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
+
+    def _leave(self) -> None:
+        """End this side of the connection, as whoever closes one does, and listen on for a while."""
+        if self._leaving is not None or self._whole is None:
+            return
+        at = time.monotonic() - self._started_at
+        self._leaving = Leaving(at, time.time())
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_WR)
+        self._after(min(_LISTEN_SECONDS, max(0.0, self._whole.seconds - at) / 2), self._reset)
+
+    def _reset(self) -> None:
+        if self._leaving is not None:
+            self._leaving = replace(self._leaving, reset_at=time.time())
+            if self._socket is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._scope.cancel()
+
+    # -- the result -----------------------------------------------------------------------------------------
+
+    def _result(self) -> Read:
+        over = self._scope.cancelled_caught and self._leaving is None
+        if self._stream is None and over:
+            raise NoStreamError(f"no answer within {self._seconds:.0f} s: is it the right address? allow for more time")
+        now, stream = time.monotonic(), self._begun()
+        if stream.ended_at is None:
+            stream.failed(now, _STOPPED)
+        return Read(
+            way=self._way,
+            trace_id=self._trace_id,
+            headers=self._headers,
+            arrivals=tuple(self._arrivals),
+            events=self._events,
+            digest=self._digest.hexdigest(),
+            summary=summarise(stream, now),
+            over=over,
+            leaving=self._leaving,
+        )

@@ -1,0 +1,21 @@
+"""The five questions of the audit, in the order of the report.
+
+Of the rules of a question the first that applies speaks. What the service itself tells comes before what a client can
+see, worse before better.
+"""
+
+from __future__ import annotations
+
+from otel_streaming.cli.audit.leaving import CANCEL, DROP
+from otel_streaming.cli.audit.path import PATH
+from otel_streaming.cli.audit.recording import RECORD
+from otel_streaming.cli.audit.timeouts import TIMEOUTS
+from otel_streaming.cli.audit.verdicts import Question
+
+QUESTIONS = (
+    Question("drop", "A client drops at 50 %: is it noticed?", DROP),
+    Question("record", "Is there one record of each stream, with its true end?", RECORD),
+    Question("path", "Does anything on the path cache or buffer it?", PATH),
+    Question("time-outs", "Which time-outs does it meet?", TIMEOUTS),
+    Question("cancel", "Does generation stop when the client leaves?", CANCEL),
+)

@@ -1,0 +1,176 @@
+"""The audit's requests, one after the other within their bounds, and what the service tells of them meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from otel_streaming.cli.audit.answers import NoStreamError, RedirectedError
+from otel_streaming.cli.audit.evidence import Evidence, Read, Record, Way
+from otel_streaming.cli.audit.probe import Probe
+from otel_streaming.semconv import (
+    ABANDONED_CHUNK_COUNT,
+    ABANDONED_DURATION,
+    ABANDONED_SIZE,
+    CHUNK_COUNT,
+    OUTCOME,
+    REASON,
+    ROLE,
+    TIME_TO_FIRST_CHUNK,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_streaming.cli.audit.bounds import Bounds
+    from otel_streaming.cli.audit.curl import Asked
+    from otel_streaming.cli.receiver import Export
+    from otel_streaming.cli.records import EndedStream
+
+
+class Inside:
+    """What the service tells, as the receiver hears it."""
+
+    def __init__(self) -> None:
+        self.records: defaultdict[str, list[Record]] = defaultdict(list)
+        self.heard = False
+
+    def stream(self, ended: EndedStream) -> None:
+        """A stream has ended; only of what was served is there to be one record."""
+        if ended.text(ROLE) == Role.SERVER:
+            self.records[ended.trace_id].append(_record(ended))
+
+    def export(self, _: Export) -> None:
+        """Anything has been exported."""
+        self.heard = True
+
+
+def _record(ended: EndedStream) -> Record:
+    abandoned = ended.number(ABANDONED_DURATION)
+    return Record(
+        service="".join(character for character in ended.service if character.isprintable()),
+        outcome=ended.text(OUTCOME),
+        reason=ended.text(REASON),
+        chunks=int(ended.number(CHUNK_COUNT) or 0),
+        first=ended.number(TIME_TO_FIRST_CHUNK),
+        gone_at=None if abandoned is None else ended.ended_at,  # a stream ends when its reader is known to have gone
+        abandoned_chunks=int(ended.number(ABANDONED_CHUNK_COUNT) or 0),
+        abandoned_size=int(ended.number(ABANDONED_SIZE) or 0),
+        abandoned_seconds=abandoned or 0.0,
+    )
+
+
+_SMALL = 1 << 18
+
+
+def _useless(way: Way, whole: Read, bounds: Bounds) -> str:
+    """Return why a read would show nothing, given the first; empty where it may."""
+    reasons = {
+        Way.REPEAT: (("the first did not end in time", whole.over),),
+        Way.SLOW: (
+            ("the first did not end well", not whole.complete),
+            ("the first lasted long enough", whole.seconds >= bounds.longest),
+            ("the answer is so small that the buffers on the path hold all of it", whole.summary.size < _SMALL),
+        ),
+    }
+    return next((why for why, holds in reasons.get(way, ()) if holds), "")
+
+
+class Run:
+    """One audit.
+
+    Args:
+        asked: What to ask for.
+        bounds: How far to go.
+        inside: What the service tells; None where nobody listens.
+        tell: Called with what is going on, seconds of it, and pieces so far.
+    """
+
+    def __init__(
+        self, asked: Asked, bounds: Bounds, inside: Inside | None, tell: Callable[[str, float, int], None]
+    ) -> None:
+        self._asked = asked
+        self._bounds = bounds
+        self._inside = inside
+        self._tell = tell
+        self._until = time.monotonic() + bounds.seconds
+        self._made = 0
+        self._reads: dict[Way, Read] = {}
+        self._missing: dict[Way, str] = {}
+
+    async def gather(self) -> Evidence:
+        """Make the reads, wait for the service's records, and return what was found.
+
+        Raises:
+            NoStreamError: Not even the first read got a stream.
+        """
+        for way in Way:
+            await self._read(way)
+        waited = await self._hear()
+        told = {} if self._inside is None else {trace: tuple(all_) for trace, all_ in self._inside.records.items()}
+        ours = {read.trace_id for read in self._reads.values()}
+        return Evidence(
+            method=self._asked.method,
+            longest=self._bounds.longest,
+            silence=self._bounds.silence,
+            reads=self._reads,
+            missing=self._missing,
+            records={trace: records for trace, records in told.items() if trace in ours},
+            elsewhere=sum(len(records) for trace, records in told.items() if trace not in ours),
+            heard=self._inside is not None and self._inside.heard,
+            waited=waited,
+        )
+
+    async def _read(self, way: Way) -> None:
+        whole = self._reads.get(Way.WHOLE)
+        useless = "" if whole is None else _useless(way, whole, self._bounds)
+        if useless:
+            self._missing[way] = useless
+            return
+        while self._made < self._bounds.requests and (left := self._until - time.monotonic()) > 0:
+            self._made += 1
+            tell = partial(self._tell, f"request {self._made} of at most {self._bounds.requests}: {way.words}")
+            tell(0.0, 0)
+            try:
+                self._keep(await Probe(self._asked, way, min(left, self._bounds.longest), whole, tell).read())
+            except RedirectedError as redirected:
+                self._asked = redirected.asked
+                continue
+            except NoStreamError as error:
+                if whole is None:
+                    raise
+                self._missing[way] = str(error)
+            return
+        if whole is None:
+            raise NoStreamError(f"redirected {self._made} times: ask where it leads, or allow for more requests")
+
+    def _keep(self, read: Read) -> None:
+        if read.way is Way.LEAVE and (read.leaving is None or read.complete):
+            self._missing[read.way] = "all of the answer came before the client could leave"
+        else:
+            self._reads[read.way] = read
+
+    async def _hear(self) -> float:
+        """Wait for the service's records, and a moment more: there may be two of one. Returns for how long, s."""
+        inside, since = self._inside, time.monotonic()
+        if inside is None:
+            return 0.0
+        wanted = {read.trace_id for read in self._reads.values()}
+        while (waited := time.monotonic() - since) < min(self._bounds.wait, self._until - since):
+            if wanted <= inside.records.keys() or (waited > _UNHEARD and not inside.heard):
+                break
+            self._tell("waiting for what the service tells", waited, len(wanted & inside.records.keys()))
+            await anyio.sleep(_POLL)
+        await anyio.sleep(_MOMENT)
+        return time.monotonic() - since
+
+
+_POLL = 0.1
+_MOMENT = 0.5
+_UNHEARD = 6.0
+"""Seconds within which an exporter of spans says something (OTEL_BSP_SCHEDULE_DELAY is 5 s where nothing is set)."""

@@ -1,0 +1,173 @@
+"""The rules of the audit's questions where no server is needed: evidence that is made up, and what follows from it."""
+
+from dataclasses import replace
+
+import pytest
+
+from otel_streaming._causes import Cause
+from otel_streaming._shape import Shape
+from otel_streaming._stream import Stream
+from otel_streaming._verdict import summarise
+from otel_streaming.cli.audit.evidence import Arrival, Evidence, Leaving, Read, Record, Way
+from otel_streaming.cli.audit.questions import QUESTIONS
+from otel_streaming.semconv import Kind, Origin, Protocol, Reason, Role
+
+WORD = b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
+DONE = b"data: [DONE]\n\n"
+LOST = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
+STEADY = [0.1 * number for number in range(1, 30)]
+
+
+def read(way, times=STEADY, cut=None, leaving=None, crowd=1, **more):
+    """A read in which an event came at each of the times (or as many as ``crowd``), and then the end, or a cut."""
+    stream = Stream(Shape(Role.CLIENT, Kind.BOUNDED, Protocol.SSE, None), "GET", 0.0)
+    stream.headers(0.0, 200)
+    last = cut is None and leaving is None
+    pieces = [WORD * crowd] * (len(times) - last) + [DONE] * last
+    for at, piece in zip(times, pieces, strict=True):
+        stream.chunk(at, piece)
+        stream.idle_since = at
+    end = cut or times[-1]
+    stream.eof(end) if last else stream.failed(end, LOST)
+    arrivals = tuple(Arrival(at, len(piece), True) for at, piece in zip(times, pieces, strict=True))
+    headers = {"cache-control": "no-store", **more}
+    events = crowd * (len(times) - last) + last
+    return Read(way, way.value, headers, arrivals, events, way.value, summarise(stream, end), False, leaving)
+
+
+LEFT = read(Way.LEAVE, STEADY[:15], leaving=Leaving(1.5, 100.0, 103.0, 5, 500))
+READS = (read(Way.WHOLE), LEFT, read(Way.REPEAT))
+WHOLE = Record("shop", "completed", "completed", chunks=29, first=0.1)
+GONE = Record("shop", "cancelled", "client_disconnect", chunks=15, first=0.1, gone_at=100.1, abandoned_chunks=1)
+TOLD = {"whole": (WHOLE,), "leave": (GONE,), "repeat": (WHOLE,)}
+
+
+def evidence(*reads, told=TOLD, **more):
+    by_way = {one.way: one for one in reads or READS}
+    return Evidence("GET", 60.0, 5.0, by_way, records=told, heard=bool(told), waited=2.0, **more)
+
+
+def instead(**records):
+    """What the service tells, but for these."""
+    return {**TOLD, **{way: tuple(told) for way, told in records.items()}}
+
+
+def cuts(*times, way=Way.REPEAT):
+    return (read(Way.WHOLE, cut=times[0]), *(read(way, cut=time) for time in times[1:]))
+
+
+ROWS = {
+    "noticed late": (
+        *("drop", evidence(told=instead(leave=[GONE._replace(gone_at=102.9)]))),
+        *("warn", "noticed the departure after 2.9 s"),
+    ),
+    "noticed by the reset": (
+        *("drop", evidence(told=instead(leave=[GONE._replace(gone_at=103.2)]))),
+        *("pass", "noticed the departure after 200 ms"),
+    ),
+    "clocks that differ": ("drop", evidence(told=instead(leave=[GONE._replace(gone_at=99.0)])), "pass", "after 0 ms"),
+    "told as a failure": (
+        *(
+            "drop",
+            evidence(told=instead(leave=[GONE._replace(gone_at=None, reason="producer_error", outcome="failed")])),
+        ),
+        *("warn", "not as left"),
+    ),
+    "never told": ("drop", evidence(told=instead(leave=[])), "fail", "told nothing of it"),
+    "closed late": (
+        *("drop", evidence(replace(LEFT, leaving=Leaving(-1.0, 100.0)), told={})),
+        *("warn", "ended the connection 2.5 s after"),
+    ),
+    "no time to see": (
+        *("drop", evidence(replace(LEFT, leaving=Leaving(1.45, 100.0, 100.05)), told={})),
+        *("not determined", "which is no time"),
+    ),
+    "told twice": ("record", evidence(told=instead(whole=[WHOLE, WHOLE])), "fail", "shop told of one stream 2 times"),
+    "told by two services": (
+        *("record", evidence(told=instead(whole=[WHOLE, WHOLE._replace(service="gateway")]))),
+        *("pass", "one record of each"),
+    ),
+    "in other traces": (
+        *("record", replace(evidence(told={}), heard=True, elsewhere=3)),
+        *("warn", "3 records of streams came, none in the trace"),
+    ),
+    "a cut that is told as complete": (
+        *("record", evidence(read(Way.WHOLE, cut=4.0), LEFT)),
+        *("fail", 'the client knows: "cut short: connection lost"; the record says "complete"'),
+    ),
+    "in portions": (
+        *("path", evidence(read(Way.WHOLE, [1.0, 2.0, 3.0, 4.0], crowd=20), told={})),
+        *("warn", "61 events came in 4 portions, 1.0 s apart"),
+    ),
+    "compressed": (
+        *("path", evidence(read(Way.WHOLE, **{"content-encoding": "gzip"}), told={})),
+        *("warn", "compressors hold back"),
+    ),
+    "a lone event": ("path", evidence(read(Way.WHOLE, [0.1]), told={}), "not determined", "1 event: too few"),
+    "a cache says so": (
+        "path",
+        evidence(read(Way.WHOLE, **{"x-cache": "HIT"}), told={}),
+        "fail",
+        "a cache has answered",
+    ),
+    "not repeated": (
+        *("path", evidence(READS[0], told={}, missing={Way.REPEAT: "answered 429"})),
+        *("pass", "not repeated: answered 429"),
+    ),
+    "cut at one age": (
+        "time-outs",
+        evidence(*cuts(3.0, 3.1)),
+        "fail",
+        "cut off after 3.0 s, 3.1 s (a limit on the whole)",
+    ),
+    "cut at any age": ("time-outs", evidence(*cuts(3.0, 4.5)), "fail", "not at one time: no limit"),
+    "cut once": ("time-outs", evidence(*cuts(2.95)), "fail", "cut off after 3.0 s (once, of 1 read)"),
+    "cut when read slowly": (
+        *("time-outs", evidence(read(Way.WHOLE), read(Way.SLOW, cut=3.0))),
+        *("fail", "a slow reader, for whom some lay in buffers"),
+    ),
+    "cut in a silence": (
+        *("time-outs", evidence(*cuts(62.9, 62.9))),
+        *("fail", "cut off after 60 s, 60 s of silence (silence is tolerated no longer)"),
+    ),
+    "a long silence": (
+        *("time-outs", evidence(read(Way.WHOLE, [0.1, 6.0, 6.1]), told={})),
+        *("warn", "5.9 s without a byte"),
+    ),
+    "as long as was asked for": (
+        *("time-outs", evidence(read(Way.WHOLE, [3.0 * number for number in range(1, 21)]), told={})),
+        *("pass", "no limit up to 60 s"),
+    ),
+    "works on": ("cancel", evidence(told=instead(leave=[])), "fail", "the stream that was left had not ended"),
+    "stops late": (
+        *("cancel", evidence(told=instead(leave=[GONE._replace(abandoned_seconds=3.0, abandoned_chunks=5)]))),
+        *("warn", "only a while after the service had noticed (wasted: 3.0 s, 5 chunks"),
+    ),
+    "ran to its end": (
+        *("cancel", evidence(told=instead(leave=[GONE._replace(abandoned_chunks=13)]))),
+        *("fail", "ran to its end for a client that had left"),
+    ),
+    "recorded as complete": (
+        *("cancel", evidence(told=instead(leave=[WHOLE]))),
+        *("fail", "ran to its end for a client that had left (29 chunks made, 15 pieces received)"),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_rule(row):
+    """Each piece of evidence has its verdict, and the sentence that gives it says what was found."""
+    name, found, verdict, words = ROWS[row]
+    question = next(question for question in QUESTIONS if question.name == name)
+    answer = question.answer(found)
+    assert answer.verdict.value == verdict, answer
+    assert words in answer.evidence
+    assert answer.advice or verdict == "pass"
+
+
+def test_every_question_is_answered_of_one_read():
+    """One read is enough for five answers, and none of them is a guess."""
+    answers = [question.answer(evidence(READS[0], told={})) for question in QUESTIONS]
+    assert [answer.verdict.value for answer in answers] == [
+        *("not determined", "not determined", "pass", "not determined", "not determined")
+    ]

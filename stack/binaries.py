@@ -1,6 +1,7 @@
 """Find the collector and Prometheus, or build them once from the modules in ``collector/distribution``.
 
-The proxies that tests put in front of a service are found or made in the same way, of Debian's packages.
+The proxies that tests put in front of a service, and the terminal that they look at, are found or made in the same
+way, of Debian's packages.
 
 ``python -m stack.binaries`` prints where they are and builds what is missing.
 """
@@ -120,6 +121,7 @@ PRODUCTS = (
     ),
     Product(name="nginx", on_path={"nginx": "nginx"}, minimum=(1, 18), recipe=_UNPACK, version="-v"),
     Product(name="haproxy", on_path={"haproxy": "haproxy"}, minimum=(2, 6), recipe=_UNPACK, version="-v"),
+    Product(name="tmux", on_path={"tmux": "tmux"}, minimum=(3, 0), recipe=_UNPACK.replace("sbin", "bin"), version="-V"),
     Product(name="valgrind", on_path={"valgrind": "valgrind"}, minimum=(3, 19), recipe=_UNPACK),
 )
 

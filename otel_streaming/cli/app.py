@@ -9,6 +9,8 @@ from otel_streaming.cli.audit.command import AuditCommand, audit
 from otel_streaming.cli.catalog import catalog
 from otel_streaming.cli.doctor.command import doctor
 from otel_streaming.cli.export import export
+from otel_streaming.cli.run import run
+from otel_streaming.cli.watch import watch
 
 app = typer.Typer(
     name="otel-streaming",
@@ -25,6 +27,8 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
         raise typer.Exit
 
 
+app.command(context_settings={"allow_interspersed_args": False})(run)  # what follows the command is its own
+app.command()(watch)
 app.command(cls=AuditCommand)(audit)
 app.command()(catalog)
 app.command()(export)

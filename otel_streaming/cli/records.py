@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class EndedStream:
     def number(self, name: str) -> float | None:
         """Return an attribute as a number; None where it is none."""
         value = self.attributes.get(name)
-        return value if isinstance(value, (int, float)) else None
+        return value if isinstance(value, (int, float)) and math.isfinite(value) else None
 
     @property
     def gaps(self) -> tuple[int, ...]:
@@ -116,8 +117,9 @@ def readings(request: ExportMetricsServiceRequest) -> Iterator[Reading]:
             for metric in scope.metrics if scope.scope.name == sc.SCOPE else ():
                 for point in _points(metric):
                     value = point.as_int if point.HasField("as_int") else point.as_double
-                    at = point.time_unix_nano / 1e9
-                    yield Reading(metric.name, service, at, value, _plain(point.attributes))
+                    if math.isfinite(value):
+                        at = point.time_unix_nano / 1e9
+                        yield Reading(metric.name, service, at, value, _plain(point.attributes))
 
 
 def _ended(span: Span, trace_id: str, span_id: str, service: str, attributes: dict[str, Value]) -> EndedStream:

@@ -68,6 +68,7 @@ def test_go_too_old(empty):
         ("promtool", "promtool", "promtool, version 3.7.0 (branch: HEAD, revision: abc)"),
         ("nginx", "nginx", "nginx version: nginx/1.22.1"),
         ("haproxy", "haproxy", "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/"),
+        ("tmux", "tmux", "tmux 3.3a"),
         ("valgrind", "valgrind", "valgrind-3.19.0"),
     ],
 )
@@ -92,7 +93,9 @@ def test_too_old(empty, name, called, says, reported):
         find_or_build(name)
 
 
-@pytest.mark.parametrize(("name", "says"), [("nginx", "nginx version: nginx/1.14.2"), ("haproxy", "")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("nginx", "nginx version: nginx/1.14.2"), ("haproxy", ""), ("tmux", "tmux 2.8")]
+)
 def test_no_package(empty, name, says):
     """A proxy that is too old or not there, where there is no apt-get either: the message says what to install."""
     program(empty, name, says)

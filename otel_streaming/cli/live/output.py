@@ -1,0 +1,139 @@
+"""Where what is heard is shown: a live view in a terminal, lines for a log, lines of JSON for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import termios
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from otel_streaming.cli.live import words
+from otel_streaming.cli.live.summary import closing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from otel_streaming.cli.live.streams import Streams
+    from otel_streaming.cli.records import EndedStream
+
+
+class Output(Protocol):
+    """One way of showing."""
+
+    def say(self, text: str) -> None:
+        """Tell something about this program itself."""
+
+    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:
+        """Show what is new: streams that ended, and lines of the command's own."""
+
+    def close(self, streams: Streams | None) -> None:
+        """End, with what there is to say of ``streams`` together."""
+
+    gone: bool
+    """Whether whoever read it has left."""
+
+
+class Lines:
+    """A line for each stream, JSON or words; everything else goes to standard error where machines read."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._line = words.as_json if as_json else words.line
+        self._aside = sys.stderr if as_json else sys.stdout
+        self.gone = False
+
+    def say(self, text: str) -> None:
+        """Print it on standard error."""
+        print(f"otel-streaming: {words.clean(text)}", file=sys.stderr, flush=True)
+
+    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:  # noqa: ARG002
+        """Print a line for each stream."""
+        if ended and not self.gone:
+            self._print(map(self._line, ended), sys.stdout)
+
+    def close(self, streams: Streams | None) -> None:
+        """Print the summary."""
+        if streams and not self.gone:
+            self._print(closing(streams), self._aside)
+
+    def _print(self, lines: Iterable[str], file: TextIO) -> None:
+        try:
+            print(*lines, sep="\n", file=file, flush=True)
+        except BrokenPipeError:
+            self.gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # or Python complains at its end
+
+
+class Screen:
+    """A view that is drawn anew again and again, below what the command writes.
+
+    Args:
+        title: The first line of the view.
+        share: Of the terminal's height, what the view may take.
+    """
+
+    gone = False
+
+    def __init__(self, title: str, share: float) -> None:
+        from rich.console import Console  # noqa: PLC0415 - slow to import
+        from rich.live import Live  # noqa: PLC0415
+
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, screen=False
+        )
+        self._title, self._share = title, share
+        self._echo = contextlib.ExitStack()
+        self._echo.enter_context(_without_echo())
+        self._live.start()
+
+    def say(self, text: str) -> None:
+        """Print it above the view."""
+        self._console.print(words.clean(text), style="bold", soft_wrap=True)
+
+    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:  # noqa: ARG002
+        """Print the lines above the view, and draw it anew."""
+        from rich.text import Text  # noqa: PLC0415
+
+        from otel_streaming.cli.live.view import screen  # noqa: PLC0415
+
+        if lines:
+            self._console.print(Text.from_ansi("\n".join(map(words.coloured, lines))), soft_wrap=True)
+        width, height = self._console.size
+        view = screen(streams, self._title, width, int(height * self._share), now)
+        self._live.update(view, refresh=True)
+
+    def close(self, streams: Streams | None) -> None:
+        """Leave the last streams where they are, with the summary below."""
+        from otel_streaming.cli.live.view import table  # noqa: PLC0415
+
+        width, height = self._console.size
+        rows = list(streams.recent)[-height // 2 :] if streams else []
+        self._live.update(table(rows, width) if rows else "", refresh=True)
+        self._live.stop()
+        self._echo.close()
+        for text in closing(streams) if streams else ():
+            self._console.print(text)
+
+
+def is_terminal() -> bool:
+    """Tell whether standard output can show a view."""
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console()
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextlib.contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keep what is typed off the screen: it would move the cursor, and the view is drawn from there."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)

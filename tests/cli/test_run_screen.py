@@ -1,0 +1,88 @@
+"""`run` in a real terminal: a real service under real faults, as somebody sees it."""
+
+import contextlib
+import http.client
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+from stack import free_ports, wait_until
+
+pytestmark = pytest.mark.e2e
+
+SERVICES = Path(__file__).parents[1] / "e2e" / "services"
+RUN = f"{shlex.quote(str(Path(sys.executable).parent / 'otel-streaming'))} run"
+
+
+@pytest.fixture
+def port():
+    (port,) = free_ports(1)
+    return port
+
+
+def ask(port, path, *, leave=False):
+    """Read an answer to its end, or leave after the first bytes of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path, headers={"accept": "text/event-stream"})
+        answer = connection.getresponse()
+        with contextlib.suppress(http.client.IncompleteRead):
+            answer.read(10 if leave else None)
+    finally:
+        connection.close()
+
+
+TIMES = r" +[\d.]+ m?s +[\d.]+ m?s"
+ROWS = (
+    r"/v1/\{ending\} +complete" + TIMES,
+    r"/v1/\{ending\} +cut short: no end marker +not known" + TIMES,
+    r"/v1/\{ending\} +failed: error event in the stream +not known" + TIMES,
+    r"/v1/\{ending\} +complete" + TIMES,
+    r"/v1/\{ending\} +reader left +not known" + TIMES,
+)
+HEADS = {
+    80: r"stream +how it ended +by +first +gap",
+    160: r"ended +stream +how it ended +ended by +first chunk +worst gap +gap lengths",
+}
+ROW = {80: "{}", 160: r"\d\d:\d\d:\d\d  {}( +[ ▁-█]+)?"}
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_service_under_faults(tmp_path, port, columns):
+    """Every fault is a row in words, what is open is seen while it is, and the end says what a 5xx count misses."""
+    env = {"PYTHONPATH": str(SERVICES), "OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "0.5", "ECHO": "yes"}
+    with Terminal(tmp_path, columns, env) as terminal:
+        terminal.type(f"{RUN} -- uvicorn chat:app --port {port} --log-level warning; echo status $?")
+        terminal.wait_for("nothing open", "no stream was heard of", "http://127.0.0.1:")
+        wait_until(lambda: ask(port, "/v1/whole?chunks=3&pause=0.05") or True, "the service")
+        for path in ("unfinished", "in_band_error", "whole"):
+            ask(port, f"/v1/{path}?chunks=3&pause=0.05")
+        ask(port, "/v1/whole?pause=0.3", leave=True)
+        held = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        held.request("GET", "/v1/whole?pause=30")
+        screen = terminal.wait_for("serving 1: stalled 1", "longest silence", "reader left 1")
+        (head,) = (number for number, line in enumerate(screen) if re.fullmatch(HEADS[columns], line))
+        rows = screen[head + 1 : head + 1 + len(ROWS)]
+        for line, expected in zip(rows, ROWS, strict=True):
+            assert re.fullmatch(ROW[columns].format(expected), line.rstrip())
+        assert "served 5: silent failure 2 · fine 2 · reader left 1" in screen
+        assert "what your 5xx count says: 0; what users saw: 2 of 4 streams failed" in screen
+        terminal.press("a", "Enter", "b")  # what somebody types in between does not disturb the view
+        held.close()
+        terminal.wait_for("nothing open")
+        terminal.press("C-c")
+        terminal.wait_for("status 0")
+        seen = terminal.everything()
+        last = seen[seen.index("what your 5xx count says: 0; what users saw: 2 of 4 streams failed") :]
+        assert last[1:3] == ["     1  cut short: no end marker", "     1  failed: error event in the stream"]
+        assert last[3] == "served 6: silent failure 2 · reader gave up 1 · fine 2 · reader left 1"
+        assert sum("how it ended" in line for line in seen) == 1
+        asked = "asked to end; Ctrl-C once more kills it"
+        unwrapped = terminal.everything(joined=True)
+        assert seen[seen.index(asked) :] == unwrapped[unwrapped.index(asked) :]
+        terminal.type("echo $ECHO again")
+        terminal.wait_for("yes again", "echo $ECHO again")

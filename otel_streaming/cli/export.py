@@ -54,8 +54,12 @@ PARTS = {
     ),
     Kind.COLLECTOR: _Part(
         "collector",
-        ("config.yaml", "agent.yaml", "overlays/*", "proxies/*", "prometheus.yml", "prometheus-targets.yml"),
-        "Start otelcol-contrib --config {folder}/config.yaml, with a further --config for each overlay that you need; "
+        (
+            *("config.yaml", "derive.yaml", "agent.yaml", "overlays/*", "proxies/*"),
+            *("prometheus.yml", "prometheus-targets.yml"),
+        ),
+        "Start otelcol-contrib --config {folder}/config.yaml, or put derive.yaml in front of the configuration that "
+        "you have; with a further --config for each overlay that you need; "
         "Prometheus needs the flags at the head of config.yaml and the settings of prometheus.yml, whose rule_files "
         "must name what otel-streaming export rules has written.",
     ),

@@ -11,7 +11,7 @@ KINDS = {
     "sloth": ([ROOT / "dashboards/out/sloth.yaml"], "sloth generate"),
     "collector": (
         [
-            *((ROOT / "collector" / name) for name in ("agent.yaml", "config.yaml", "prometheus.yml")),
+            *((ROOT / "collector" / name) for name in ("agent.yaml", "config.yaml", "derive.yaml", "prometheus.yml")),
             *sorted((ROOT / "collector/overlays").iterdir()),
         ],
         "--config",

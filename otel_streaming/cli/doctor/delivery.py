@@ -107,8 +107,8 @@ def derived(case: Case) -> Finding:
         ENDED.prometheus,
         f"the probe stream came back as {ENDED.prometheus}",
         f"the collector took the probe's span, and no {ENDED.prometheus} came of it",
-        "otel-streaming export collector DIR, and put its config.yaml in front of your pipeline (docs/collector.md); "
-        "Prometheus needs --web.enable-otlp-receiver",
+        "otel-streaming export collector DIR, and put its derive.yaml in front of your configuration "
+        "(docs/collector.md); Prometheus needs --web.enable-otlp-receiver",
         case,
     )
 
@@ -121,6 +121,6 @@ def ledger(case: Case) -> Finding:
         LEDGER_ENDED.prometheus,
         f"the probe's count came back as {LEDGER_ENDED.prometheus}",
         f"the process counted the probe, and no {LEDGER_ENDED.prometheus} came of it",
-        "pass metrics on to Prometheus, as the collector/config.yaml of otel-streaming export collector does",
+        "pass metrics on to Prometheus, as the derive.yaml of otel-streaming export collector does",
         case,
     )

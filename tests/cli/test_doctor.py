@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from certificates import certificate
 
 from otel_streaming.cli.doctor.checks import CHECKS
 from otel_streaming.cli.doctor.reach import reach
@@ -150,8 +152,53 @@ def test_the_port_of_the_other_protocol(doctor, stack):
     assert "does not speak HTTP/1.1" in found["collector, traces"]["seen"]
     over_grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     assert reach({**over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_grpc}, "traces") is None
-    trouble = reach({**over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint}, "traces")
-    assert "does not speak HTTP/2" in trouble[0]
+    over_grpc["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_endpoint
+    assert "does not speak HTTP/2" in reach(over_grpc, "traces")[0]
+    with_tls = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint.replace("http:", "https:")}
+    assert "speaks no TLS" in reach(with_tls, "traces")[1]
+
+
+def test_a_collector_that_asks_who_one_is(tmp_path):
+    """TLS by an authority of its own, a client's certificate, a token: what is missing is named in turn."""
+    certificate(tmp_path)
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    tls = {"cert_file": cert, "key_file": key, "client_ca_file": cert}
+    listening = {
+        "http": {"endpoint": "${env:COLLECTOR_OTLP_HTTP}", "tls": tls, "auth": {"authenticator": "bearertokenauth"}},
+        "grpc": {"endpoint": "${env:COLLECTOR_OTLP_GRPC}", "tls": tls},
+    }
+    config = {
+        "extensions": {
+            "health_check": {"endpoint": "${env:COLLECTOR_HEALTH}"},
+            "bearertokenauth": {"token": "right", "header": "x-api-key", "scheme": ""},
+        },
+        "receivers": {"otlp": {"protocols": listening}},
+        "exporters": {"debug": {}},
+        "service": {
+            "extensions": ["health_check", "bearertokenauth"],
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["debug"]}},
+        },
+    }
+    (tmp_path / "strict.yaml").write_text(yaml.safe_dump(config))
+    with Collector(tmp_path, [tmp_path / "strict.yaml"], {}, "strict") as collector:
+        address = collector.otlp_endpoint.removeprefix("http://")
+        otlp = "OTEL_EXPORTER_OTLP_"
+        assert "try https://" in reach({f"{otlp}ENDPOINT": f"http://{address}"}, "traces")[1]
+        environ = {f"{otlp}ENDPOINT": f"https://{address}"}
+        given = {"CERTIFICATE": cert, "CLIENT_CERTIFICATE": cert, "HEADERS": "x-api-key=right"}
+        for name, value in given.items():
+            assert f"{otlp}{name}" in reach(environ, "traces")[1]
+            environ[f"{otlp}{name}"] = value
+            environ[f"{otlp}CLIENT_KEY"] = key
+        assert reach(environ, "traces") is None
+        over_grpc = {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://{collector.otlp_grpc}",
+        }
+        assert reach({**environ, **over_grpc}, "traces") is None
+        plain = {**environ, **over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_grpc}
+        assert "https://" in reach(plain, "traces")[1]
 
 
 def test_a_path_too_many(doctor, stack):

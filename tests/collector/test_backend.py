@@ -1,16 +1,12 @@
 """The way from an agent by a gateway to a backend, over TLS and with a token; and what there is for Kafka."""
 
-import datetime as dt
-import ipaddress
 import ssl
 import urllib.error
 import urllib.request
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import certificate
 from senders import QUICK, complaints, send
 
 from otel_streaming import semconv
@@ -18,24 +14,6 @@ from stack import Collector, Process, find_or_build, recorded, wait_until
 from stack.collector import CONFIGURATION
 
 pytestmark = pytest.mark.e2e
-
-
-def certificate(folder):
-    """Make a certificate for this machine, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "backend")])
-    now = dt.datetime.now(dt.timezone.utc)
-    day = dt.timedelta(days=1)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    unencrypted = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
-    (folder / "key.pem").write_bytes(private)
 
 
 @pytest.fixture(scope="module")

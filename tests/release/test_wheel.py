@@ -90,6 +90,12 @@ def with_cli(environment, built):
     return environment
 
 
+def exports(stack):
+    """The README's second line, for a collector elsewhere."""
+    assert "http://localhost:4318" in EXPORT
+    return EXPORT.replace("http://localhost:4318", stack.otlp_endpoint)
+
+
 def test_what_is_in_them(built):
     """The wheel: the package, its types, licence and what ``export`` writes, and no more; the sdist also the tests."""
     wheel, sdist = built
@@ -149,8 +155,7 @@ def test_the_three_lines_of_the_readme(environment, stack):
     """An ordinary service, started as the README says: its stream's span arrives at a real collector."""
     (environment.folder / "app.py").write_text(APP)
     [port] = free_ports(1)
-    assert "http://localhost:4318" in EXPORT
-    script = f"{EXPORT.replace('http://localhost:4318', stack.otlp_endpoint)}\nexec {START} --port {port}"
+    script = f"{exports(stack)}\nexec {START} --port {port}"
     log = environment.folder / "service.log"
 
     def answer():
@@ -185,3 +190,11 @@ def test_the_commands(with_cli):
         with_cli.run(script, "export", kind, f"out/{kind}")
         [written] = (with_cli.folder / "out" / kind).rglob(source.name)
         assert written.read_bytes() == source.read_bytes()
+
+
+def test_the_doctor_finds_nothing(with_cli, stack):
+    """Where all is as the README says, its stream comes back and nothing is wrong."""
+    ask = f"otel-streaming doctor --json --prometheus {stack.prometheus.url} --wait 60"
+    told = json.loads(with_cli.run("sh", "-c", f"{exports(stack)}\n{ask} -- {START}"))
+    assert [row for row in told if row["verdict"] != "ok"] == []
+    assert "uvicorn" in next(row["seen"] for row in told if row["check"] == "server")

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 def doctor(
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="What starts the service; it is not started.")
+        list[str] | None, typer.Argument(metavar="COMMAND", help="What starts the service, after a --.")
     ] = None,
     *,
     prometheus: Annotated[str, typer.Option(metavar="URL", help="Ask there whether the probe stream came back.")] = "",
     wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="For how long to ask it.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of findings.")] = False,
 ) -> None:
-    """Tell whether a service's streams would be seen, counted and explained, and what to do where not.
+    """Tell what keeps a service's streams from being seen, and what to do.
 
-    Run it in the service's environment. It starts a process like the service's, which does not run the application,
-    and sends one stream of a service otel-streaming-doctor through it. Exit status 1 if a finding is a failure.
+    Run it in the service's environment. The application is not started.
+    One stream of a service otel-streaming-doctor goes through the pipeline.
+    Exit status 1 if a finding is a failure.
     """
     from otel_streaming.cli.doctor.checks import CHECKS  # noqa: PLC0415 - slow to import
     from otel_streaming.cli.doctor.finding import Verdict  # noqa: PLC0415

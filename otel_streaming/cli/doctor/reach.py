@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import socket
-import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,12 +12,14 @@ import httpx
 from opentelemetry.util.re import parse_env_headers
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
 _TIMEOUT = 5.0
 _OTLP = "OTEL_EXPORTER_OTLP_"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # RFC 9113 section 3.4: SETTINGS
 _SETTINGS = 4
+_ALERT = b"\x15"  # RFC 8446 section 5.1: what a server of TLS answers to what is none
 
 Trouble = tuple[str, str]
 """What was seen, and what to do about it."""
@@ -45,11 +48,18 @@ def shown(url: str) -> str:
 
 def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
     """Ask the collector that ``signal`` goes to; returns what is wrong, None if it answers as it should."""
-    url = endpoint(environ, signal)
-    if setting(environ, signal, "PROTOCOL") == "grpc":
-        return _reach_grpc(url)
-    headers = parse_env_headers(setting(environ, signal, "HEADERS"), liberal=True)
-    return _reach_http(url, headers, setting(environ, signal, "CERTIFICATE"))
+    url, get = endpoint(environ, signal), functools.partial(setting, environ, signal)
+    try:
+        trusted = httpx.create_ssl_context()
+        if get("CERTIFICATE"):
+            trusted.load_verify_locations(get("CERTIFICATE"))
+        if get("CLIENT_CERTIFICATE"):
+            trusted.load_cert_chain(get("CLIENT_CERTIFICATE"), get("CLIENT_KEY") or None)
+        if get("PROTOCOL") == "grpc":
+            return _reach_grpc(url, trusted)
+        return _reach_http(url, parse_env_headers(get("HEADERS"), liberal=True), trusted)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        return _unreachable(error)
 
 
 _SPEAKS_GRPC = (
@@ -60,7 +70,9 @@ _SPEAKS_HTTP = (
     "what listens there does not speak HTTP/2: by custom OTLP comes over gRPC at 4317, over HTTP at 4318",
     "set OTEL_EXPORTER_OTLP_ENDPOINT to the port for gRPC, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 )
+_WANTS_TLS = ("it does not take what is not encrypted", "try https:// in OTEL_EXPORTER_OTLP_ENDPOINT")
 _STATUSES = {
+    400: _WANTS_TLS,  # an empty request has nothing else to be wrong
     401: ("it refuses who asks (401)", "set OTEL_EXPORTER_OTLP_HEADERS to what it asks for"),
     403: ("it refuses who asks (403)", "set OTEL_EXPORTER_OTLP_HEADERS to what it asks for"),
     404: (
@@ -70,44 +82,43 @@ _STATUSES = {
 }
 
 
-def _reach_http(url: str, headers: Mapping[str, str], certificate: str) -> Trouble | None:
-    try:
-        verify = ssl.create_default_context(cafile=certificate) if certificate else True
-        answer = httpx.post(
-            url,
-            content=b"",  # a request of no spans, as protobuf writes it
-            headers={**headers, "Content-Type": "application/x-protobuf"},
-            timeout=_TIMEOUT,
-            verify=verify,
-        )
+def _reach_http(url: str, headers: Mapping[str, str], trusted: ssl.SSLContext) -> Trouble | None:
+    headers = {**headers, "Content-Type": "application/x-protobuf"}
+    try:  # a request of no spans, as protobuf writes it
+        answer = httpx.post(url, content=b"", headers=headers, timeout=_TIMEOUT, verify=trusted)
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         return "it is no URL", "begin OTEL_EXPORTER_OTLP_ENDPOINT with http:// or https://"
-    except (httpx.RemoteProtocolError, httpx.ReadError):
-        return _SPEAKS_GRPC
-    except (httpx.HTTPError, OSError) as error:
-        return _unreachable(error)
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        return _unreachable(error) if "SSL" in str(error) else _SPEAKS_GRPC
     if answer.is_success:
         return None
     return _STATUSES.get(answer.status_code, (f"it answers {answer.status_code}", "look into the collector's log"))
 
 
-def _reach_grpc(url: str) -> Trouble | None:
+def _reach_grpc(url: str, trusted: ssl.SSLContext) -> Trouble | None:
     split = urlsplit(url if "//" in url else f"http://{url}")
-    try:
-        place = split.hostname or "localhost", split.port or 4317
-        with socket.create_connection(place, _TIMEOUT) as connection:
-            connection.settimeout(_TIMEOUT)
-            if split.scheme == "https":
-                context = ssl.create_default_context()
-                context.set_alpn_protocols(["h2"])
-                connection = context.wrap_socket(connection, server_hostname=place[0])  # noqa: PLW2901 - the same one
-            connection.sendall(_PREFACE)
-            head = connection.recv(9)
-    except (OSError, ValueError) as error:
-        return _unreachable(error)
+    place = split.hostname or "localhost", split.port or 4317
+    trusted.set_alpn_protocols(["h2"])
+    with contextlib.ExitStack() as opened:
+        connection = opened.enter_context(socket.create_connection(place, _TIMEOUT))
+        if split.scheme == "https":
+            connection = opened.enter_context(trusted.wrap_socket(connection, server_hostname=place[0]))
+        connection.sendall(_PREFACE)
+        head = connection.recv(9)
+    if head[:1] in {b"", _ALERT}:
+        return _WANTS_TLS
     return None if len(head) > 3 and head[3] == _SETTINGS else _SPEAKS_HTTP
+
+
+_FIXES = {
+    "CERTIFICATE_VERIFY": "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of the authority that signed its certificate",
+    "CERTIFICATE_REQUIRED": "set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "SSL": "what listens there speaks no TLS, or another: begin OTEL_EXPORTER_OTLP_ENDPOINT with http://",
+    "": "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens",
+}
+"""By what the complaint contains; the first that fits."""
 
 
 def _unreachable(error: Exception) -> Trouble:
     why = str(error) or type(error).__name__
-    return f"it cannot be reached: {why}", "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens"
+    return f"it cannot be reached: {why}", next(fix for word, fix in _FIXES.items() if word in why)

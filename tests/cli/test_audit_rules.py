@@ -10,7 +10,7 @@ from otel_streaming._stream import Stream
 from otel_streaming._verdict import summarise
 from otel_streaming.cli.audit.evidence import Arrival, Evidence, Leaving, Read, Record, Way
 from otel_streaming.cli.audit.questions import QUESTIONS
-from otel_streaming.semconv import Kind, Origin, Protocol, Reason, Role
+from otel_streaming.semconv import Cache, Kind, Origin, Outcome, Protocol, Reason, Role
 
 WORD = b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -18,7 +18,7 @@ LOST = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 STEADY = [0.1 * number for number in range(1, 30)]
 
 
-def read(way, times=STEADY, cut=None, leaving=None, crowd=1, **more):
+def read(way, times=STEADY, *, cut=None, leaving=None, crowd=1, cache=Cache.NONE, encoded=False, **more):
     """A read in which an event came at each of the times (or as many as ``crowd``), and then the end, or a cut."""
     stream = Stream(Shape(Role.CLIENT, Kind.BOUNDED, Protocol.SSE, None), "GET", 0.0)
     stream.headers(0.0, 200)
@@ -30,9 +30,9 @@ def read(way, times=STEADY, cut=None, leaving=None, crowd=1, **more):
     end = cut or times[-1]
     stream.eof(end) if last else stream.failed(end, LOST)
     arrivals = tuple(Arrival(at, len(piece), True) for at, piece in zip(times, pieces, strict=True))
-    headers = {"cache-control": "no-store", **more}
     events = crowd * (len(times) - last) + last
-    return Read(way, way.value, headers, arrivals, events, way.value, summarise(stream, end), False, leaving)
+    summary = replace(summarise(stream, end), **more)
+    return Read(way, way.value, cache, "no-store", encoded, arrivals, events, way.value, summary, False, leaving)
 
 
 LEFT = read(Way.LEAVE, STEADY[:15], leaving=Leaving(1.5, 100.0, 103.0, 5, 500))
@@ -61,10 +61,11 @@ ROWS = {
         *("drop", evidence(told=instead(leave=[GONE._replace(gone_at=102.9)]))),
         *("warn", "noticed the departure after 2.9 s"),
     ),
-    "noticed by the reset": (
+    "noticed by a write": (
         *("drop", evidence(told=instead(leave=[GONE._replace(gone_at=103.2)]))),
         *("pass", "noticed the departure after 200 ms"),
     ),
+    "hidden": ("drop", evidence(told=instead(leave=[WHOLE])), "fail", 'recorded the stream as "complete"'),
     "clocks that differ": ("drop", evidence(told=instead(leave=[GONE._replace(gone_at=99.0)])), "pass", "after 0 ms"),
     "told as a failure": (
         *(
@@ -100,13 +101,13 @@ ROWS = {
         *("warn", "61 events came in 4 portions, 1.0 s apart"),
     ),
     "compressed": (
-        *("path", evidence(read(Way.WHOLE, **{"content-encoding": "gzip"}), told={})),
+        *("path", evidence(read(Way.WHOLE, encoded=True), told={})),
         *("warn", "compressors hold back"),
     ),
     "a lone event": ("path", evidence(read(Way.WHOLE, [0.1]), told={}), "not determined", "1 event: too few"),
     "a cache says so": (
         "path",
-        evidence(read(Way.WHOLE, **{"x-cache": "HIT"}), told={}),
+        evidence(read(Way.WHOLE, cache=Cache.HIT), told={}),
         "fail",
         "a cache has answered",
     ),
@@ -137,6 +138,10 @@ ROWS = {
     "as long as was asked for": (
         *("time-outs", evidence(read(Way.WHOLE, [3.0 * number for number in range(1, 21)]), told={})),
         *("pass", "no limit up to 60 s"),
+    ),
+    "an error in the stream": (
+        *("time-outs", evidence(read(Way.WHOLE, outcome=Outcome.FAILED, reason=Reason.IN_BAND_ERROR), told={})),
+        *("not determined", 'ended as "failed: error event in the stream"'),
     ),
     "works on": ("cancel", evidence(told=instead(leave=[])), "fail", "the stream that was left had not ended"),
     "stops late": (

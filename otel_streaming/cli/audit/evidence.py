@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_streaming._verdict import StreamSummary
+    from otel_streaming.semconv import Cache
 
 
 class Way(str, Enum):
@@ -51,19 +52,19 @@ class Leaving:
     """How the client left before the end.
 
     It ends its own side of the connection first (a FIN, as every closing client sends), listens on for a while, and
-    then resets the connection.
+    then closes it, so that whatever is still written is answered by a reset.
 
     Attributes:
         at: When the FIN was sent, s since the request.
         sent_at: The same, s since the epoch.
-        reset_at: When the connection was reset, s since the epoch; None where the other side had ended it.
+        closed_at: When it was closed, s since the epoch; None where the other side had ended it.
         heard: Pieces that came after the FIN.
         size: Their bytes.
     """
 
     at: float
     sent_at: float
-    reset_at: float | None = None
+    closed_at: float | None = None
     heard: int = 0
     size: int = 0
 
@@ -78,7 +79,9 @@ class Read:
     Attributes:
         way: How it was read.
         trace_id: Of the trace context that went with the request, in hexadecimal.
-        headers: The response's, names in lower case.
+        cache: What the response's headers say of a cache on the path.
+        control: What they say to caches (Cache-Control).
+        encoded: Whether the body is compressed, so that its events are not seen.
         arrivals: The pieces of the body.
         events: How many events were in it; pieces, where the framing has none.
         digest: Tells equal bodies from others.
@@ -89,7 +92,9 @@ class Read:
 
     way: Way
     trace_id: str
-    headers: Mapping[str, str]
+    cache: Cache
+    control: str
+    encoded: bool
     arrivals: tuple[Arrival, ...]
     events: int
     digest: str

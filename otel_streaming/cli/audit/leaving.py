@@ -71,9 +71,9 @@ def _noticed(e: Evidence) -> Answer | None:
 
 
 def _lag(leaving: Leaving, gone_at: float) -> float:
-    """Return the time to the notice: from the reset, where the FIN told nothing; clocks may differ a little."""
-    reset_at = leaving.reset_at
-    since = reset_at if reset_at is not None and gone_at >= reset_at else leaving.sent_at
+    """Return the time to the notice: from the close, where the FIN told nothing; clocks may differ a little."""
+    closed_at = leaving.closed_at
+    since = closed_at if closed_at is not None and gone_at >= closed_at else leaving.sent_at
     return max(0.0, gone_at - since)
 
 
@@ -92,7 +92,7 @@ def _seen(e: Evidence) -> Answer | None:
         return None
     read, leaving = e.left
     after = read.seconds - leaving.at
-    if leaving.reset_at is None:
+    if leaving.closed_at is None:
         said = f"whoever answers at this address ended the connection {seconds(after)} after the client's FIN"
         return Answer(WARN, said, _LISTEN) if after > PROMPT else Answer(PASS, said)
     said = f"nothing reacted to the client's FIN within {seconds(after)}"
@@ -146,7 +146,7 @@ def _works_on(e: Evidence) -> Answer | None:
 
 
 def _went_on(e: Evidence) -> Answer | None:
-    if e.left is None or e.left[1].reset_at is None or not e.left[1].heard:
+    if e.left is None or e.left[1].closed_at is None or not e.left[1].heard:
         return None
     read, leaving = e.left
     wasted = f"{seconds(read.seconds - leaving.at)}, {counted(leaving.heard, 'piece')}, {counted(leaving.size, 'byte')}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_streaming._shape import cache_of
 from otel_streaming.cli.audit.evidence import Way
 from otel_streaming.cli.audit.verdicts import FAIL, PASS, UNKNOWN, WARN, Answer, counted, seconds
 from otel_streaming.semconv import Cache
 
 if TYPE_CHECKING:
-    from otel_streaming.cli.audit.evidence import Evidence, Read
+    from otel_streaming.cli.audit.evidence import Evidence
 
 
 _HELD = 0.5
@@ -27,7 +26,7 @@ _HOLDING = (
 
 def _cache_hit(e: Evidence) -> Answer | None:
     for read in e.reads.values():
-        if cache_of([(name.encode(), value.encode()) for name, value in read.headers.items()]) is Cache.HIT:
+        if read.cache is Cache.HIT:
             return Answer(FAIL, f"the headers of {read.way.words} say that a cache has answered", _CACHING)
     return None
 
@@ -66,9 +65,9 @@ def _burst(e: Evidence) -> Answer | None:
     read = e.reads[Way.WHOLE]
     if read.first is None or read.first < _SLOW_START or read.spread > read.first / _CROWD:
         return None
-    if read.events < _FEW and not _coding(read):
+    if read.events < _FEW and not read.encoded:
         return None
-    what = "all of it" if _coding(read) else counted(read.events, "event")
+    what = "all of it" if read.encoded else counted(read.events, "event")
     return Answer(
         FAIL,
         f"{what} came within {seconds(read.spread)} after {seconds(read.first)} of nothing: held back, or made at once",
@@ -88,13 +87,8 @@ def _portions(e: Evidence) -> Answer | None:
     )
 
 
-def _coding(read: Read) -> bool:
-    """Tell whether the body is compressed, so that its events are not seen."""
-    return read.headers.get("content-encoding", "identity").lower() != "identity"
-
-
 def _encoded(e: Evidence) -> Answer | None:
-    if not _coding(e.reads[Way.WHOLE]):
+    if not e.reads[Way.WHOLE].encoded:
         return None
     return Answer(
         WARN, "the answer is compressed, and compressors hold back what is small", "leave streams uncompressed"
@@ -105,7 +99,7 @@ _KEPT_OUT = ("no-store", "no-cache", "private")
 
 
 def _cacheable(e: Evidence) -> Answer | None:
-    control = e.reads[Way.WHOLE].headers.get("cache-control", "").lower()
+    control = e.reads[Way.WHOLE].control
     if e.method != "GET" or any(word in control for word in _KEPT_OUT):
         return None
     return Answer(

@@ -11,7 +11,6 @@ import hashlib
 import secrets
 import socket
 import ssl
-import struct
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,13 @@ import anyio
 import httpx
 
 from otel_streaming._causes import Cause, cause_of_reading
+from otel_streaming._shape import cache_of, read_response
 from otel_streaming._stream import Stream
 from otel_streaming._verdict import summarise
 from otel_streaming._version import __version__
 from otel_streaming.cli.audit.answers import NoStreamError, opened, refusal
 from otel_streaming.cli.audit.evidence import Arrival, Leaving, Read, Way
-from otel_streaming.semconv import Origin, Protocol, Reason
+from otel_streaming.semconv import Cache, Origin, Protocol, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,6 @@ _PAUSE_SECONDS = 1.0
 _NEARLY = 0.9
 _SMALL_WINDOW = 1 << 16
 """Bytes of a slow reader's receive buffer."""
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: the connection is reset when it is closed
 _STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
 _DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
 
@@ -68,7 +67,7 @@ class Probe:
         self._arrivals: list[Arrival] = []
         self._events = 0
         self._digest = hashlib.sha256()
-        self._headers: dict[str, str] = {}
+        self._cache, self._control, self._encoded = Cache.NONE, "", False
         self._stream: Stream | None = None
         self._socket: Any = None
         self._leaving: Leaving | None = None
@@ -98,7 +97,9 @@ class Probe:
     async def _exchange(self, client: httpx.AsyncClient) -> None:
         try:
             async with client, self._ask(client) as response:
-                self._headers = {name: value[:200] for name, value in response.headers.items()}
+                self._cache = cache_of(response.headers.raw)
+                self._control = response.headers.get("cache-control", "").lower()
+                self._encoded = read_response(response.headers.raw)[2]
                 self._stream = opened(self._asked, response, self._started_at)
                 self._stream.headers(time.monotonic(), response.status_code)
                 async for piece in response.aiter_raw():
@@ -137,9 +138,11 @@ class Probe:
         return client.stream(asked.method, asked.url, headers=headers, content=asked.body, extensions=extensions)
 
     async def _traced(self, event: str, info: dict[str, Any]) -> None:
-        """Learn of the connection before it is answered on."""
+        """Learn of the connection before it is answered on; time is taken from when the request goes out on it."""
         if event == "connection.connect_tcp.complete":
             self._socket = info["return_value"].get_extra_info("socket")
+        elif event == "http11.send_request_headers.started":
+            self._started_at = time.monotonic()
 
     def _begun(self) -> Stream:
         """Return the stream; where the client left before the answer, one that would have been like the first."""
@@ -186,13 +189,11 @@ class Probe:
         self._leaving = Leaving(at, time.time())
         if self._socket is not None:
             self._socket.shutdown(socket.SHUT_WR)
-        self._after(min(_LISTEN_SECONDS, max(0.0, self._whole.seconds - at) / 2), self._reset)
+        self._after(min(_LISTEN_SECONDS, max(0.0, self._whole.seconds - at) / 2), self._close)
 
-    def _reset(self) -> None:
+    def _close(self) -> None:
         if self._leaving is not None:
-            self._leaving = replace(self._leaving, reset_at=time.time())
-            if self._socket is not None:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._leaving = replace(self._leaving, closed_at=time.time())
             self._scope.cancel()
 
     # -- the result -----------------------------------------------------------------------------------------
@@ -207,7 +208,9 @@ class Probe:
         return Read(
             way=self._way,
             trace_id=self._trace_id,
-            headers=self._headers,
+            cache=self._cache,
+            control=self._control,
+            encoded=self._encoded,
             arrivals=tuple(self._arrivals),
             events=self._events,
             digest=self._digest.hexdigest(),

@@ -107,25 +107,14 @@ def as_markdown(found: Report) -> str:
         lines.append(_row(question.text, f"**{answer.verdict}**", answer.evidence, answer.advice))
     lines += ["", "| read | status | seconds | events | bytes | end | trace |", "|---|---|---|---|---|---|---|"]
     for read in found.evidence.reads.values():
-        lines.append(_row(*_line(read)[:-1], f"`{read.trace_id}`"))
+        s = read.summary
+        cells = (read.way.value, str(s.status or "none"), seconds(read.seconds), str(read.events), str(s.size))
+        lines.append(_row(*cells, _end(read), f"`{read.trace_id}`"))
     return "\n".join(lines)
 
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _line(read: Read) -> tuple[str, ...]:
-    s = read.summary
-    return (
-        read.way.value,
-        str(s.status or "none"),
-        seconds(read.seconds),
-        str(read.events),
-        str(s.size),
-        _end(read),
-        read.trace_id,
-    )
 
 
 def _end(read: Read) -> str:
@@ -145,7 +134,8 @@ def as_text(found: Report) -> Group:
             told.append(f"\n-> {answer.advice}", style="cyan")
         answers.add_row(Text(answer.verdict.value, style=STYLES[answer.verdict]), told)
         answers.add_row()
-    reads = Table("read", "status", "seconds", "events", "bytes", "end", box=None, pad_edge=False, header_style="dim")
+    reads = Table("read", "seconds", "events", "end", box=None, pad_edge=False, header_style="dim", style="dim")
+    reads.add_column("trace", no_wrap=True)
     for read in found.evidence.reads.values():
-        reads.add_row(*map(Text, _line(read)[:-1]))
+        reads.add_row(read.way.value, seconds(read.seconds), str(read.events), _end(read), read.trace_id)
     return Group(Text(found.asked, style="bold"), Text(found.inside, style="dim"), Text(), answers, reads)

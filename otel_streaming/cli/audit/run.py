@@ -50,12 +50,17 @@ class Inside:
         self.heard = True
 
 
+def _printable(text: str) -> str:
+    """Return what a terminal takes for text and for nothing else: anybody here may send."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def _record(ended: EndedStream) -> Record:
     abandoned = ended.number(ABANDONED_DURATION)
     return Record(
-        service="".join(character for character in ended.service if character.isprintable()),
-        outcome=ended.text(OUTCOME),
-        reason=ended.text(REASON),
+        service=_printable(ended.service),
+        outcome=_printable(ended.text(OUTCOME)),
+        reason=_printable(ended.text(REASON)),
         chunks=int(ended.number(CHUNK_COUNT) or 0),
         first=ended.number(TIME_TO_FIRST_CHUNK),
         gone_at=None if abandoned is None else ended.ended_at,  # a stream ends when its reader is known to have gone
@@ -66,6 +71,7 @@ def _record(ended: EndedStream) -> Record:
 
 
 _SMALL = 1 << 18
+"""Bytes of an answer that a slow reader cannot hold up: sockets, servers and proxies have buffers of some 100 KiB."""
 
 
 def _useless(way: Way, whole: Read, bounds: Bounds) -> str:
@@ -99,6 +105,7 @@ class Run:
         self._inside = inside
         self._tell = tell
         self._until = time.monotonic() + bounds.seconds
+        self._answered_at = 0.0  # when the first read ended
         self._made = 0
         self._reads: dict[Way, Read] = {}
         self._missing: dict[Way, str] = {}
@@ -111,8 +118,11 @@ class Run:
         """
         for way in Way:
             await self._read(way)
+            self._answered_at = self._answered_at or time.monotonic()
         waited = await self._hear()
-        told = {} if self._inside is None else {trace: tuple(all_) for trace, all_ in self._inside.records.items()}
+        told = (
+            {} if self._inside is None else {trace: tuple(all_) for trace, all_ in list(self._inside.records.items())}
+        )
         ours = {read.trace_id for read in self._reads.values()}
         return Evidence(
             method=self._asked.method,
@@ -151,9 +161,10 @@ class Run:
 
     def _keep(self, read: Read) -> None:
         if read.way is Way.LEAVE and (read.leaving is None or read.complete):
-            self._missing[read.way] = "all of the answer came before the client could leave"
-        else:
-            self._reads[read.way] = read
+            self._missing[read.way] = "it ended before the client could leave"
+            if read.complete:  # it was had whole: nothing follows from it
+                return
+        self._reads[read.way] = read
 
     async def _hear(self) -> float:
         """Wait for the service's records, and a moment more: there may be two of one. Returns for how long, s."""
@@ -162,7 +173,8 @@ class Run:
             return 0.0
         wanted = {read.trace_id for read in self._reads.values()}
         while (waited := time.monotonic() - since) < min(self._bounds.wait, self._until - since):
-            if wanted <= inside.records.keys() or (waited > _UNHEARD and not inside.heard):
+            unheard = not inside.heard and time.monotonic() > self._answered_at + _UNHEARD
+            if unheard or wanted <= inside.records.keys():
                 break
             self._tell("waiting for what the service tells", waited, len(wanted & inside.records.keys()))
             await anyio.sleep(_POLL)

@@ -12,7 +12,8 @@ from otel_streaming.semconv import Reason
 if TYPE_CHECKING:
     from otel_streaming.cli.audit.evidence import Evidence, Read, Record
 
-
+_NEARLY = 0.95
+"""The share of the time asked for that a read lasts which is ended for it: connecting is a part of that time."""
 _SAME = 0.1
 """Times that differ by less than this share of them are one limit."""
 _JITTER = 0.2
@@ -26,18 +27,18 @@ def _cut(e: Evidence) -> Answer | None:
         return None
     kind = _kind(cuts)
     times = [read.silences[-1] if kind is _Cut.SILENCE else read.seconds for read in cuts]
-    if len(times) == 1:
-        slow = (
-            "; a slow reader, for whom some lay in buffers: the limit may be lower" if Way.SLOW is cuts[0].way else ""
-        )
-        limit = f"once, of {counted(len(e.reads), 'read')}{slow}"
-    elif max(times) - min(times) > max(_SAME * max(times), _JITTER):
-        limit = "not at one time: no limit, but whoever makes or carries it"
-    else:
-        limit = kind.limit
     said = ", ".join(map(seconds, times))
     seen = next((_seen(record) for read in cuts if (record := e.record(read.way))), "")
-    return Answer(FAIL, f"{kind.text.format(said)} ({limit}){seen}", kind.advice)
+    return Answer(FAIL, f"{kind.text.format(said)} ({_limit(e, cuts, kind, times)}){seen}", kind.advice)
+
+
+def _limit(e: Evidence, cuts: list[Read], kind: _Cut, times: list[float]) -> str:
+    """Say what the cuts have in common."""
+    if len(cuts) > 1:
+        alike = max(times) - min(times) <= max(_SAME * max(times), _JITTER)
+        return kind.limit if alike else "not at one time: no limit, but whoever makes or carries it"
+    slow = "; a slow reader, for whom some lay in buffers: the limit may be lower" if Way.SLOW is cuts[0].way else ""
+    return f"once, of {counted(len(e.reads), 'read')}{slow}"
 
 
 def _seen(record: Record) -> str:
@@ -101,7 +102,7 @@ def _lasted(e: Evidence) -> Answer:
     silence = max(max(read.silences) for read in e.reads.values() if read.way is not Way.SLOW)
     alive = counted(e.reads[Way.WHOLE].summary.keepalives, "keep-alive")
     said = f"longest silence {seconds(silence)}, {alive}; no limit up to {seconds(longest)}"
-    if longest >= e.longest:
+    if longest >= _NEARLY * e.longest:
         return Answer(PASS, said)
     slow = "" if Way.SLOW not in e.reads else f"; a slow reader was served for {seconds(e.reads[Way.SLOW].seconds)}"
     return Answer(

@@ -34,7 +34,14 @@ NEEDS = """\
 ## Three kinds of nothing
 
 `no traffic`: nothing ended in this time range. `no failures`, or 0 in green: streams ended, none of them badly.
-`no telemetry`: nobody has reported anything. The last is grey, never green."""
+`no telemetry`: nobody has reported anything, or nobody does any more. The last is grey, never green.
+
+## Seen in a Grafana
+
+The workflow `grafana` loads the incident of `make incident` into Grafana 10.4, 11.6, 12.4 and 13, opens every
+dashboard in a browser, fails where a panel of metrics shows an error or nothing, and keeps the pictures. It needs
+containers, and has only run where they are to be had; `make test` holds what can be held without a Grafana: queries
+against a real Prometheus, the schema, the layout, the grammars of TraceQL and LogQL."""
 
 
 def dashboards() -> str:

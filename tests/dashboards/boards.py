@@ -13,3 +13,9 @@ QUERIES = [(uid, query) for uid, board in BOARDS.items() for query in panel_quer
 ANNOTATIONS = [
     PanelQuery(one["name"], "A", one["expr"]) for one in next(iter(BOARDS.values()))["annotations"]["list"][1:]
 ]
+
+
+def judges(panel):
+    """Whether a panel colours its numbers by steps."""
+    cells = [one["id"] for override in panel["fieldConfig"]["overrides"] or () for one in override["properties"]]
+    return panel.get("options", {}).get("colorMode") == "background_solid" or "thresholds" in cells

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from dashboards.__main__ import OUT
+from dashboards.queries import NOBODY_REPORTS
 from dashboards.render import PanelQuery, panel_queries, substitute
 from stack import Prometheus, PrometheusError
 
@@ -43,7 +44,8 @@ def ask(prometheus: Prometheus, folder: Path = OUT) -> list[Answer]:
 
 def _put(prometheus: Prometheus, dashboard: str, query: PanelQuery) -> Answer:
     try:
-        return Answer(dashboard, query, len(prometheus.query(substitute(query.expr))))
+        found = prometheus.query(substitute(query.expr))
+        return Answer(dashboard, query, sum(sample.value != NOBODY_REPORTS for sample in found))
     except PrometheusError as error:
         return Answer(dashboard, query, 0, str(error))
 

@@ -19,7 +19,7 @@ A stream has a pace: how long until it begins, how evenly it goes on, and whethe
 In the maps a cell is the number of streams (or gaps) of that length at that time, a dot is one trace: a second band \
 far above the first is a stall, a level band in **When do streams die?** is somebody's time limit. \
 Whatever was made for a stream that broke, or for a reader who had gone, is the bill at the bottom. \
-Go on to {parts.ways_on(parts.OVERVIEW, parts.FORENSICS)}."""
+{parts.go_on(parts.OVERVIEW, parts.FORENSICS)}"""
 
 FIRST_CHUNK = About(
     101,
@@ -147,6 +147,12 @@ BY_DIALECT = About(
     good="follows the traffic.",
     action="**not known** or **none** that grows: streams whose end marker nobody can miss; declare it (`TERMINALS`).",
 )
+ITS_FAILURES = parts.to(
+    parts.FORENSICS,
+    "Its newest failures",
+    tuple(name for name in parts.EVERYWHERE if name != "protocol"),
+    protocol="${__value.raw:percentencode}",  # the code, where the cell says it in words
+)
 MARKERS = Judgement(
     "a stream in a hundred without its marker is more than chance",
     ((0, words.RED), (0.9, words.ORANGE), (0.99, words.GREEN)),
@@ -202,7 +208,7 @@ def _dialects() -> list[p.AnyPanel]:
         Column("End marker seen", q.marker_seen(RANGE, by), steps=MARKERS),
     ]
     keys = (
-        parts.Key(q.PROTOCOL, "Protocol", words.PROTOCOLS),
+        parts.Key(q.PROTOCOL, "Protocol", words.PROTOCOLS, ITS_FAILURES),
         parts.Key(q.DIALECT, "Dialect", words.DIALECTS),
     )
     protocols = [Series(q.per_minute(q.count(q.ANY, STEP, (q.PROTOCOL,))), f"{{{{{q.PROTOCOL}}}}}")]

@@ -20,7 +20,7 @@ line, and its trace opens at the bottom. \
 Numbers by cause are counted from all spans; the lists and the comparison come from the traces that your backend kept, \
 so use them to understand, never to count. \
 Origin says who ended it, and only where there is evidence. \
-Go on to {parts.ways_on(parts.OVERVIEW, parts.FLOW, parts.TRUST)}."""
+{parts.go_on(parts.OVERVIEW, parts.FLOW, parts.TRUST)}"""
 
 BY_CAUSE = About(
     101,

@@ -18,8 +18,7 @@ A stream that breaks after its `200 OK` is a failure that no status code tells: 
 panel says** does not, and the difference is what your users see and your alerts do not. \
 Read from the top: is it broken, what ends the streams, which route is worst, how does it feel to a reader; green is \
 measured and fine, grey is **no traffic**, **no failures** or **no telemetry**. \
-Go on to {parts.ways_on(parts.SLO, parts.FLOW, parts.FORENSICS, parts.TRUST)}; each of the \
-[alerts]({parts.ALERTS}) leads to its runbook."""
+{parts.go_on(parts.SLO, parts.FLOW, parts.FORENSICS, parts.TRUST)}"""
 
 FAILED = About(
     101,
@@ -74,7 +73,8 @@ STALLED_NOW = About(
     formula=f"open streams in state stalled, {parts.SUBSCRIPTIONS_TOO}: silent for longer than the threshold of their "
     "route (10 s unless set; subscriptions have none unless set).",
     good="0.",
-    action="look at the provider behind the route; these readers are waiting at this moment.",
+    action="these readers are waiting at this moment: their log records (click) have the traces; look at "
+    "the provider behind the route.",
 )
 OPEN_NOW = About(
     107,
@@ -176,7 +176,6 @@ DURATIONS = About(
     action="a flat line at a round number is a limit: see **When do streams die?**",
 )
 TRACES = parts.to(parts.FORENSICS, "Which streams, and why")
-FLOW = parts.to(parts.FLOW, "How they flow")
 ALERTS = parts.Link("The alerts, with their runbooks", parts.ALERTS)
 THIS_CAUSE = parts.to(parts.FORENSICS, "The newest of these", reason=f"${{__field.labels.{q.REASON}}}")
 
@@ -184,11 +183,11 @@ THIS_CAUSE = parts.to(parts.FORENSICS, "The newest of these", reason=f"${{__fiel
 def _tiles() -> list[p.AnyPanel]:
     return [
         p.tile(FAILED, q.tile(q.failed(RANGE)), 4, steps=parts.FAILURES, link=TRACES),
-        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=parts.FAILURES),
+        p.tile(FIVE_XX, q.tile(q.five_xx_panel(RANGE)), 4, steps=parts.FAILURES, link=TRACES),
         p.tile(HIDDEN, q.tile(q.hidden(RANGE)), 2, nothing=parts.NO_FAILURES, link=TRACES),
         p.tile(TRUNCATED, q.tile(q.among_eligible(q.TRUNCATED, RANGE)), 3, steps=parts.FAILURES, link=TRACES),
         p.tile(GAVE_UP, q.tile(q.gave_up(RANGE)), 2, steps=parts.NUISANCES, link=TRACES),
-        p.live_tile(STALLED_NOW, q.live(m.stalled_now()), 2, steps=parts.STALLS, link=FLOW),
+        p.live_tile(STALLED_NOW, q.live(m.stalled_now()), 2, steps=parts.STALLS, link=TRACES),
         p.live_tile(OPEN_NOW, q.live(m.open_streams()), 2),
         p.budget_tile(BUDGET_LEFT, budget.left_tile(), 2, link=parts.to(parts.SLO, "What spent it")),
         p.live_tile(FIRING, q.live(budget.firing()), 3, steps=parts.ANY_ALERT, nothing=parts.NO_RULES, link=ALERTS),
@@ -199,9 +198,9 @@ def _causes() -> list[p.AnyPanel]:
     stalled, unexplained = words.STALLED, words.UNEXPLAINED
     causes = [
         Series(q.per_minute(q.count_spans(q.BAD, STEP, (q.REASON,))), f"{{{{{q.REASON}}}}}", exemplars=True),
-        Series(q.per_minute(q.completed_but_stalled(STEP)), stalled.text, stalled.colour),
+        Series(q.per_minute(q.count_or_none(q.OK_BUT_STALLED, STEP)), stalled.text, stalled.colour),
         Series(q.per_minute(q.failures_without_cause(STEP)), unexplained.text, unexplained.colour),
-        Series(q.per_minute(q.count(q.CANCELLED, STEP)), *words.LEFT),
+        Series(q.per_minute(q.count_or_none(q.CANCELLED, STEP)), *words.LEFT),
     ]
     users = Series(q.failed(STEP), *words.USERS_SAW)
     panel_says = Series(q.five_xx_panel(STEP), *words.PANEL_SAYS)

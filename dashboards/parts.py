@@ -168,9 +168,10 @@ def to(uid: str, title: str, keep: tuple[str, ...] = EVERYWHERE, **chosen: str) 
     return Link(title, f"/d/{uid}?{'&'.join(['${__url_time_range}', *kept, *given])}")
 
 
-def ways_on(*uids: str) -> str:
-    """Links to other dashboards, in Markdown."""
-    return ", ".join(f"[{_QUESTIONS[uid]}]({to(uid, '').url})" for uid in uids)
+def go_on(*uids: str) -> str:
+    """The last sentence of every header: links to other dashboards and to the runbooks, in Markdown."""
+    others = ", ".join(f"[{_QUESTIONS[uid]}]({to(uid, '').url})" for uid in uids)
+    return f"Go on to {others}; each of the [alerts]({ALERTS}) leads to its runbook."
 
 
 def to_line(uid: str, title: str, **fields: str) -> Link:

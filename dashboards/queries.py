@@ -233,9 +233,9 @@ def per_minute(rate: str) -> str:
     return f"60 * {rate}"
 
 
-def completed_but_stalled(window: Window) -> str:
-    """Streams that came to a good end after a silence; 0 where any stream ended, so that a healthy graph has a line."""
-    return f"({count(OK_BUT_STALLED, window)} or 0 * {count(ANY, window)})"
+def count_or_none(which: str, window: Window) -> str:
+    """Streams of a sort; 0 where any stream ended and none of it, so that a healthy graph has a line."""
+    return f"({count(which, window)} or 0 * {count(ANY, window)})"
 
 
 def failures_without_cause(window: Window) -> str:

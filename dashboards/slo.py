@@ -17,7 +17,7 @@ The objective: of all streams that could end well, {parts.PROMISE} do, over thir
 A burn rate of 1 spends it in exactly thirty days, 6 in five days, 14.4 in two; the alerts watch two windows at each \
 rate, so that they come early and stop soon. \
 Readers who gave up count beside it, subscriptions have a promise of their own below. \
-Go on to {parts.ways_on(parts.OVERVIEW, parts.FORENSICS, parts.TRUST)}."""
+{parts.go_on(parts.OVERVIEW, parts.FORENSICS, parts.TRUST)}"""
 
 LEFT = About(
     101,
@@ -126,6 +126,7 @@ SUBSCRIPTIONS = About(
     action="if a cliff is not a deployment, see **Processes that began** in the annotations.",
 )
 
+FAILED = parts.to(parts.FORENSICS, "What failed")
 AVAILABLE = Judgement("the objective", ((0, words.RED), (q.OBJECTIVE, words.GREEN)))
 STALLED_SHARE = Judgement(
     "4 s and 36 s of each hour that one is open", ((0, words.GREEN), (0.001, words.ORANGE), (0.01, words.RED))
@@ -134,14 +135,16 @@ STALLED_SHARE = Judgement(
 
 def _tiles() -> list[p.AnyPanel]:
     def available(about: About, expr: str) -> p.AnyPanel:
-        return p.tile(about, q.tile(expr), 4, steps=AVAILABLE, link=parts.to(parts.FORENSICS, "What failed"))
+        return p.tile(about, q.tile(expr), 4, steps=AVAILABLE, link=FAILED)
 
     def burning(about: About, window: str) -> p.AnyPanel:
         nothing = parts.NO_TRAFFIC | parts.NO_RULES
-        return p.live_tile(about, budget.burn_tile(window), 4, unit=parts.FACTOR, steps=parts.BURN, nothing=nothing)
+        return p.live_tile(
+            about, budget.burn_tile(window), 4, unit=parts.FACTOR, steps=parts.BURN, nothing=nothing, link=FAILED
+        )
 
     return [
-        p.budget_tile(LEFT, budget.left_tile(), 4),
+        p.budget_tile(LEFT, budget.left_tile(), 4, link=FAILED),
         burning(BURNING, "1h"),
         burning(BURNING_SLOWLY, "3d"),
         available(USERS_GOT, budget.available(RANGE)),
@@ -184,11 +187,19 @@ def _availability() -> list[p.AnyPanel]:
 
 
 def _subscriptions() -> list[p.AnyPanel]:
+    none_open = {q.NOBODY_REPORTS: words.NO_SUBSCRIPTIONS}
     failures = [Series(budget.subscription_failures(), "failures per stream-hour", words.PURPLE)]
     return [
         p.graph(FAILURES_AN_HOUR, failures, 12, unit=parts.COUNT),
-        p.tile(STALLED_TIME, budget.subscription_stalls(), 6, steps=STALLED_SHARE, nothing={}),
-        p.live_tile(SUBSCRIPTIONS, q.live(budget.subscriptions_open()), 6),
+        p.tile(
+            STALLED_TIME,
+            budget.subscription_stalls(),
+            6,
+            steps=STALLED_SHARE,
+            nothing={},
+            missing=words.NO_SUBSCRIPTIONS,
+        ),
+        p.live_tile(SUBSCRIPTIONS, q.live(budget.subscriptions_open()), 6, nothing=none_open),
     ]
 
 

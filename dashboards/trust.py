@@ -18,7 +18,7 @@ they must agree on failures. \
 What began, did not end and is not open has **vanished**; what the ledger knows and no span told is **lost \
 telemetry**: then reasons and traces are missing, the objective's numbers are not. \
 Grey **no telemetry** on every tile means that nobody reports at all. \
-Go on to {parts.ways_on(parts.OVERVIEW, parts.SLO)}."""
+{parts.go_on(parts.OVERVIEW, parts.SLO)}"""
 
 LEDGER = f"`{semconv.LEDGER_STARTED.prometheus}`, `{semconv.LEDGER_ENDED.prometheus}`"
 VANISHED = About(
@@ -50,7 +50,7 @@ TWICE = About(
     metric=COMPARED,
     formula="failures told by spans that are not in the ledger, service by service / failures told by spans, over the "
     "whole time range.",
-    good="below 1 %.",
+    good="below 1 %; a failure of the last minute shows here until its process has told of it.",
     action="a half: two collectors derive, one behind another (let only one); a little after an outage: batches that "
     "were sent again; else an older release without a ledger runs beside.",
 )

@@ -22,7 +22,7 @@ PROMETHEUS, TEMPO, LOKI = (
 GRAFANA = {"type": "grafana", "uid": "-- Grafana --"}
 EMPTY = {
     # What a panel says instead of nothing.
-    "stat": {words.NO_TELEMETRY, words.NO_RULES},
+    "stat": {words.NO_TELEMETRY, words.NO_RULES, words.NO_SUBSCRIPTIONS},
     "tempo": {words.NO_TRACES},
     "loki": {words.NO_TRACES},
 }
@@ -83,6 +83,14 @@ def test_annotations_say_what_else_happened(board):
     assert all(one["enable"] and not one["hide"] for one in (deployments, began, alerts))
 
 
+def test_header(board):
+    """A few sentences on how to read it, ways on to other dashboards, and to the alerts with their runbooks."""
+    guide = board["panels"][0]["options"]["content"]
+    assert 3 <= len(re.findall(r"[.:](?= |$)", guide)) <= 9
+    assert guide.count("](/d/") >= 2
+    assert f"]({parts.ALERTS})" in guide
+
+
 def links(board):
     """Every URL of a dashboard."""
     texts = [panel["options"]["content"] for panel in panels(board) if panel["type"] == "text"]
@@ -122,7 +130,8 @@ def test_columns_that_links_read_exist(board):
 def test_every_red_number_leads_to_streams():
     """Tiles and colours that tell of failures are clicked through to the dashboard with the traces."""
     overview = {panel["title"]: panel for panel in panels(BOARDS[parts.OVERVIEW])}
-    for title in ("Failed", "Hidden share", "Cut short", "Gave up", "Failures by cause, on one axis"):
+    red = [one["title"] for one in overview.values() if one["type"] == "stat" and judges(one)]
+    for title in {*red, "Hidden share", "Failures by cause, on one axis"} - {"Budget left", "Firing alerts"}:
         assert f"/d/{parts.FORENSICS}?" in json.dumps(overview[title]["fieldConfig"]), title
     for title in ("Failures by cause, on one axis", "Time to first chunk", "Duration"):
         assert any(target.get("exemplar") for target in overview[title]["targets"]), title

@@ -8,7 +8,14 @@ from boards import BOARDS, judges
 from dashboards import parts, words
 from dashboards.render import panels
 
-NOTHINGS = {words.NO_TRAFFIC, words.NO_FAILURES, words.NOT_COMPARED, words.NO_TELEMETRY, words.NO_RULES}
+NOTHINGS = {
+    words.NO_TRAFFIC,
+    words.NO_FAILURES,
+    words.NOT_COMPARED,
+    words.NO_TELEMETRY,
+    words.NO_RULES,
+    words.NO_SUBSCRIPTIONS,
+}
 
 
 def test_colours_are_explained(panel):

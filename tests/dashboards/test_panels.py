@@ -25,6 +25,8 @@ SPEAKS = {
         ("Cut short", "A"): (0.001, {CUT, BLANK, MASKED, KILLED}),
         ("Gave up", "A"): (0.01, {STALLS, BLANK}),
         ("Stalled now", "A"): (1, {STALLS, SUBSCRIPTIONS}),
+        ("Open streams", "A"): (85, {STALLS, SLOW}),
+        ("Firing alerts", "A"): (1, PHASES.keys() - {DEPLOY, SUBSCRIPTIONS, NIGHT}),
         ("Failures by cause, on one axis", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
         ("Failures by cause, on one axis", "B"): (1, {STALLS}),
         ("Failures by cause, on one axis", "C"): (0.1, {LOSSY}),
@@ -47,7 +49,9 @@ SPEAKS = {
         ("As users saw it", "A"): (-0.999, {BURST, CUT, BLANK, MASKED, KILLED, LOSSY}),
         ("By 5xx only", "A"): (-0.999, {BURST, LOSSY}),
         ("Gave-up counted", "A"): (-0.999, {BURST, CUT, STALLS, BLANK, MASKED, KILLED, LOSSY}),
+        ("Burn rate, last hour", "A"): (1, {BURST, CUT, BLANK}),
         ("Burn rates", "A"): (1, {BURST, CUT, BLANK}),
+        ("Routes by budget", "B"): (10, {BURST, NIGHT}),
         ("Budget spent, by cause", "A"): (0.01, FAILING),
         ("Budget spent, by cause", "B"): (0.01, FAILING),
         ("Three ways to count availability", "A"): (-0.999, {BURST, LOSSY}),
@@ -69,6 +73,7 @@ SPEAKS = {
         ("Failures by who ended them", "A"): (0.1, {BURST, CUT, BLANK, MASKED, LOSSY}),
         ("Where, why, by whom", "A"): (1, FAILING),
         ("Behind a clean end", "A"): (0.001, {MASKED}),
+        ("What this service reads, by upstream", "B"): (0.01, {CUT, MASKED}),
         ("How upstreams fail", "A"): (1, {CUT, MASKED}),
         ("What the proxies in front saw", "A"): (2, {LIMIT}),
     },
@@ -76,6 +81,8 @@ SPEAKS = {
         ("Vanished", "A"): (1, {KILLED, MUTE}),
         ("Lost telemetry", "A"): (0.1, {LOSSY}),
         ("Ended unknown", "A"): (0.01, {UNKNOWN}),
+        ("Too many routes", "A"): (0.001, set()),
+        ("Overflowing series", "A"): (1, set()),
         ("Processes", "A"): (-5.5, {MUTE}),
         ("Began and ended", "A"): (-100, {MUTE}),
         ("Lost telemetry over time", "A"): (0.1, {LOSSY}),
@@ -89,6 +96,18 @@ SPEAKS = {
     },
 }
 ROWS = [((uid, *key), limit, phases) for uid, rows in SPEAKS.items() for key, (limit, phases) in rows.items()]
+
+NEUTRAL = {
+    # What follows the traffic, or sums up all that was before: drawn at all times.
+    *(("stream-overview", title) for title in ("Budget left", "Gaps between chunks", "Open streams by state")),
+    *(("stream-slo", title) for title in ("Budget left", "Burn rate, three days", "Open subscriptions")),
+    *(("stream-flow", title) for title in ("Time to first chunk", "Gaps between chunks", "Open streams by state")),
+    *(("stream-flow", title) for title in ("Bytes per second", "Chunks per second", "Wasted bytes", "Wasted time")),
+    *(("stream-flow", title) for title in ("Streams that arrived in one burst", "Further attempts")),
+    *(("stream-flow", title) for title in ("Streams by protocol", "Streams by dialect")),
+    *((uid, "Age of streams when they are interrupted") for uid in ("stream-overview", "stream-flow")),
+    *(("stream-trust", title) for title in ("Series by metric", "Processes by service")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +132,15 @@ def test_speaks_in_its_phases_and_in_no_other(ask, asked, limit, phases):
         if any(sign * sample.value >= limit for sample in ask(*asked, phase))
     }
     assert spoke == phases
+
+
+def test_every_panel_speaks_or_is_always_drawn(ask):
+    """No panel is added without saying in which fault it is of use, or that it is of use at all times."""
+    speaking = {(uid, panel) for uid, rows in SPEAKS.items() for panel, _ in rows}
+    assert {(uid, query.panel) for uid, query in QUERIES} - speaking == NEUTRAL
+    for uid, query in QUERIES:
+        if (uid, query.panel) in NEUTRAL:
+            assert ask(uid, query.panel, query.ref, QUIET), query.panel
 
 
 @pytest.mark.parametrize("found", QUERIES, ids=[f"{uid} {query.panel} {query.ref}" for uid, query in QUERIES])

@@ -31,12 +31,13 @@ def test_every_query_is_taken(stack):
     [
         (ask.FIRST, "vector(1)", []),
         (ask.FIRST, "absent(vector(1))", [""]),
+        (ask.FIRST, "absent(vector(1)) or vector(-2)", [""]),
         ("another", "absent(vector(1))", []),
         ("another", "sum(", ["unclosed left parenthesis"]),
     ],
 )
 def test_lacking(stack, tmp_path, name, expr, refusals):
-    """What shows something is fine; what is refused is not, nor an empty panel where all have to show something."""
+    """What shows something is fine; what is refused is not, nor a panel without a number where all must have one."""
     board(tmp_path, name, expr)
     lacking = ask.lacking(ask.ask(stack.prometheus, tmp_path))
     assert len(lacking) == len(refusals)

@@ -126,10 +126,7 @@ class Receiver:
 
         listening.set_result((server.sockets[0].getsockname()[1], stop))
         await over.wait()
-        server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)  # the loop closes them, and cancels what waits for them when it ends
+        server.close()  # the tasks of its connections are cancelled with the loop, and close them
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

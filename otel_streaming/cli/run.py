@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as: uvicorn app:app")]
 _NOT_HEARD = (
     "no stream was heard of. Was one asked for? The command must run in the Python that otel-streaming[otlp] is "
-    "installed in: {}"
+    "installed in, {}; otel-streaming doctor tells more"
 )
 
 
@@ -63,7 +63,8 @@ def _attend(session: Session, child: Child) -> None:
         if child.interrupts > interrupts:
             interrupts = child.interrupts
             session.say("asked to end; Ctrl-C once more kills it")
-    session.tick(child.lines(last=True))
+    while lines := child.lines(last=True):
+        session.tick(lines)
     if not session.heard:
         session.say(_NOT_HEARD.format(sys.prefix))
     if child.status:

@@ -40,14 +40,18 @@ class Terminal:
         """Press keys, by tmux's names."""
         self._tmux("send-keys", *keys)
 
+    def resize(self, columns):
+        """Make the terminal wider or narrower."""
+        self._tmux("resize-window", "-x", str(columns))
+
     def screen(self):
         """Return what is on the screen, line by line."""
         return self._tmux("capture-pane", "-p").splitlines()
 
-    def everything(self, *, joined=False):
+    def everything(self, *, joined=False, coloured=False):
         """Return all lines since the beginning; ``joined`` where the terminal had to wrap them."""
-        lines = self._tmux("capture-pane", "-p", "-S", "-", *(["-J"] if joined else [])).splitlines()
-        return [line.rstrip() for line in lines]
+        options = [*(["-J"] if joined else []), *(["-e"] if coloured else [])]
+        return [line.rstrip() for line in self._tmux("capture-pane", "-p", "-S", "-", *options).splitlines()]
 
     def wait_for(self, *texts):
         """Wait until all these are on the screen at once; returns it."""

@@ -29,7 +29,7 @@ _ELSEWHERE = ("OTEL_EXPORTER_OTLP_", "OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONF
 _TO_THE_GROUP = {signal.SIGINT, signal.SIGQUIT}
 """What a terminal sends to every process at once; a supervisor's go to the first one alone."""
 _PASSED_ON = (*_TO_THE_GROUP, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_MOST_LINES = 2000
+_MOST_LINES = 10_000
 _LONGEST_LINE = 65536
 
 

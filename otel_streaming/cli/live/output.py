@@ -6,13 +6,15 @@ import contextlib
 import os
 import sys
 import termios
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from otel_streaming.cli.live import words
 from otel_streaming.cli.live.summary import closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import RenderableType
 
     from otel_streaming.cli.live.streams import Streams
     from otel_streaming.cli.records import EndedStream
@@ -24,7 +26,10 @@ class Output(Protocol):
     def say(self, text: str) -> None:
         """Tell something about this program itself."""
 
-    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:
+    def draw(self, streams: Streams, now: float) -> Any:
+        """Return what `show` is to draw; writes nothing."""
+
+    def show(self, drawn: Any, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:
         """Show what is new: streams that ended, and lines of the command's own."""
 
     def close(self, streams: Streams | None) -> None:
@@ -46,7 +51,10 @@ class Lines:
         """Print it on standard error."""
         print(f"otel-streaming: {words.clean(text)}", file=sys.stderr, flush=True)
 
-    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:  # noqa: ARG002
+    def draw(self, streams: Streams, now: float) -> None:
+        """Draw nothing."""
+
+    def show(self, drawn: None, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002
         """Print a line for each stream."""
         if ended and not self.gone:
             self._print(map(self._line, ended), sys.stdout)
@@ -78,7 +86,7 @@ class Screen:
         from rich.console import Console  # noqa: PLC0415 - slow to import
         from rich.live import Live  # noqa: PLC0415
 
-        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._console = Console(force_terminal=True, highlight=False, markup=False, emoji=False)
         self._live = Live(
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, screen=False
         )
@@ -91,17 +99,20 @@ class Screen:
         """Print it above the view."""
         self._console.print(words.clean(text), style="bold", soft_wrap=True)
 
-    def show(self, streams: Streams, ended: Sequence[EndedStream], lines: Sequence[str], now: float) -> None:  # noqa: ARG002
+    def draw(self, streams: Streams, now: float) -> RenderableType:
+        """Return the view."""
+        from otel_streaming.cli.live.view import screen  # noqa: PLC0415
+
+        width, height = self._console.size
+        return screen(streams, self._title, width, int(height * self._share), now)
+
+    def show(self, drawn: RenderableType, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002
         """Print the lines above the view, and draw it anew."""
         from rich.text import Text  # noqa: PLC0415
 
-        from otel_streaming.cli.live.view import screen  # noqa: PLC0415
-
         if lines:
             self._console.print(Text.from_ansi("\n".join(map(words.coloured, lines))), soft_wrap=True)
-        width, height = self._console.size
-        view = screen(streams, self._title, width, int(height * self._share), now)
-        self._live.update(view, refresh=True)
+        self._live.update(drawn, refresh=True)
 
     def close(self, streams: Streams | None) -> None:
         """Leave the last streams where they are, with the summary below."""
@@ -118,10 +129,7 @@ class Screen:
 
 def is_terminal() -> bool:
     """Tell whether standard output can show a view."""
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console()
-    return console.is_terminal and not console.is_dumb_terminal
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}
 
 
 @contextlib.contextmanager

@@ -108,7 +108,8 @@ class Session:
             if now - self._sampled >= _SAMPLE:
                 self._streams.sample(now)
                 self._sampled = now
-            self._output.show(self._streams, ended, lines, now)
+            drawn = self._output.draw(self._streams, now)
+        self._output.show(drawn, ended, lines)  # may take as long as the terminal likes
 
     @property
     def gone(self) -> bool:

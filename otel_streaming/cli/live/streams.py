@@ -99,7 +99,7 @@ class Streams:
         """
         self.heard = True
         process = self._process(reading.process)
-        if reading.at > process.at:
+        if reading.at != process.at:  # later, or by a clock that was set back
             if process.at >= 0:
                 process.beat = now - process.heard
             process.at, process.heard = reading.at, now

@@ -18,6 +18,7 @@ YOURS = {
         "receiver": "otlp/yours",
         "suffix": "/prod",
         "processors": {
+            "memory_limiter": {"check_interval": "2s", "limit_mib": 400, "spike_limit_mib": 100},
             "batch": {"send_batch_size": 1, "send_batch_max_size": 1},
             "deltatocumulative": {"max_streams": 1},
         },
@@ -45,7 +46,11 @@ REDACTED = {"trace_statements": ['delete_key(span.attributes, "secret")']}
 def yours(folder, *, processors, receiver="otlp", suffix="", overlays=(), follows=None):
     """Write a configuration that knows nothing of ours, and return what is to come after our file."""
     signals = ("traces", "metrics", "logs")
-    own = {"traces": ["transform/redact"], "metrics": [name for name in processors if name != "batch"], "logs": []}
+    own = {
+        "traces": ["transform/redact"],
+        "metrics": [name for name in processors if name == "deltatocumulative"],
+        "logs": [],
+    }
     pipelines = {
         f"{signal}{suffix}": {
             "receivers": [receiver],
@@ -79,7 +84,9 @@ def second(request, stack, tmp_path_factory):
     queue = str(folder / "queue") if "follows" in own else "/proc/nowhere"
     env = {"PROMETHEUS_OTLP": f"{stack.prometheus.url}/api/v1/otlp", "COLLECTOR_QUEUE": queue}
     env |= {"AFTER_ROOT": "1s", "SAMPLE_PERCENT": "100"}
-    with Collector(folder, ["derive.yaml", *yours(folder, **own)], env) as collector:
+    configs = yours(folder, **own)
+    configs.insert(0 if "follows" in own else len(configs), "derive.yaml")  # the guide's order, and a chart's
+    with Collector(folder, configs, env) as collector:
         collector.folder, collector.service = folder, request.param
         yield collector
     assert queue == "/proc/nowhere" or list((folder / "queue").iterdir())

@@ -175,6 +175,8 @@ class Run:
         who, what = step
         if what in ANSWERS:
             self.backend.answers(what)
+        elif who == "disk":
+            filled(self.stack.collector, what == "full")
         elif who == "worker":
             self.under_way = load.lately(2 * EXPORT_INTERVAL)
             os.kill(random.choice(workers(service.pid)), signal.SIGKILL)
@@ -227,6 +229,17 @@ def small_disk(collector, kilobytes):
     queue = Path(collector.env["COLLECTOR_QUEUE"])
     mount = f"mkdir -p {queue} && mount -t tmpfs -o size={kilobytes}k tmpfs {queue}"
     collector.argv = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *collector.argv]
+
+
+def filled(collector, full):
+    """Let somebody else take all that is left on that file system, or give it back."""
+    filler = Path(f"/proc/{collector.pid}/root{collector.env['COLLECTOR_QUEUE']}/filler")
+    if not full:
+        filler.unlink()
+        return
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 def can_mount():

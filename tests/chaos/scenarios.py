@@ -23,7 +23,8 @@ class Scenario:
     Attributes:
         name: As people would put it.
         steps: ``(who, what)``, or seconds to wait. Who: ``collector``, ``prometheus``, ``worker``, or ``backend``,
-            which stands before Prometheus and answers in its place. What: of `SIGNALS`, of `ANSWERS`, or ``back``.
+            which stands before Prometheus and answers in its place, or ``disk``, of the collector's queue. What: of
+            `SIGNALS`, of `ANSWERS`, ``back``, ``full`` or ``free``.
         settings: Environment of the service.
         collector: What its configuration has otherwise, ``KEY::KEY: VALUE``.
         disk: Size of the file system for the collector's queue, KB; None for the ordinary one.
@@ -78,8 +79,8 @@ SCENARIOS = (
     Scenario("Prometheus away, collector restarted meanwhile", _PROMETHEUS_AWAY, loses=True),
     Scenario(
         "Prometheus away for 20 s, queue on a disk that is full",
-        down("prometheus", "stopped", 20.0),
-        disk=200,
+        (("prometheus", "stopped"), ("disk", "full"), 20.0, ("disk", "free"), ("prometheus", "back")),
+        disk=2000,
         shows="no space left on device",
     ),
     Scenario("backend answers 503 for 8 s", answering("503", 8.0), shows="Exporting failed"),

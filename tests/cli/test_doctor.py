@@ -3,8 +3,10 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -249,7 +251,7 @@ def test_a_command_that_nothing_instruments(doctor):
 
 
 def test_servers_that_are_not_hooked(doctor, tmp_path):
-    """A program that is no server we know; a server in which names have moved; nobody who makes the server span."""
+    """A program that is no server we know; nobody who makes the server span; names that have moved; an old SDK."""
     server = tmp_path / "cheroot"
     server.write_text(f"#!{sys.executable}\n")
     server.chmod(0o755)
@@ -259,11 +261,16 @@ def test_servers_that_are_not_hooked(doctor, tmp_path):
     assert verdicts(found) == {"server": "warn", "server span": "warn"} | UNASKED
     assert "cheroot is no server that has hooks" in found["server"]["seen"]
     (tmp_path / "fastapi.py").unlink()
+    installed = distribution("opentelemetry-sdk")
+    old = tmp_path / "opentelemetry_sdk-1.20.0.dist-info"
+    shutil.copytree(installed.locate_file(f"opentelemetry_sdk-{installed.version}.dist-info"), old)
+    (old / "METADATA").write_text("Name: opentelemetry-sdk\nVersion: 1.20.0\n")
     (tmp_path / "waitress").mkdir()
     (tmp_path / "waitress/__init__.py").write_text("")
     (tmp_path / "waitress/server.py").write_text("class NewServer: ...\n")
     found = doctor("--prometheus", "http://127.0.0.1:9", env={"PYTHONPATH": str(tmp_path)})
-    assert verdicts(found) == {"server": "fail", **dict.fromkeys(UNASKED, "fail")}
+    assert verdicts(found) == {"server": "fail", "versions": "warn", **dict.fromkeys(UNASKED, "fail")}
+    assert "opentelemetry-sdk 1.20.0: not made for each other" in found["versions"]["seen"]
     assert "waitress.server: of a version" in found["server"]["seen"]
     assert "--prometheus http" in found["ledger"]["fix"], "nor is that the address of a Prometheus"
 

@@ -134,6 +134,16 @@ def _sdk(case: Case) -> Finding:
     )
 
 
+def _versions(case: Case) -> Finding:
+    """The SDK is the API's: each version of it asks for its own, and pip warns of others and installs them."""
+    installed = case.facts.versions
+    told = ", ".join(f"{name} {number}" for name, number in installed.items())
+    if len(set(installed.values())) > 1:
+        fix = f"pip install opentelemetry-sdk=={installed['opentelemetry-api']}; pip check tells of the others"
+        return warn(f"{told}: not made for each other", fix)
+    return ok(told)
+
+
 def _sampler(case: Case) -> Finding:
     """The sampler is no matter of ours, unless it is asked to be."""
     chosen = case.facts.environ.get("OTEL_TRACES_SAMPLER") or "the default one"
@@ -181,6 +191,7 @@ CHECKS: dict[str, Callable[[Case], Finding]] = {
     "service name": _service,
     "spans": _spans,
     "SDK": _sdk,
+    "versions": _versions,
     "sampler": _sampler,
     "traces exporter": delivery.traces,
     "metrics exporter": delivery.metrics,

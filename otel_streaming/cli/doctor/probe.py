@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
 
@@ -28,6 +28,9 @@ from otel_streaming._config import PREFIX, Settings, read_settings
 from otel_streaming._engine import engine
 from otel_streaming._registry import Registry
 from otel_streaming._telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STREAM = "otel-streaming doctor"
 """The probe stream's route."""
@@ -60,6 +63,8 @@ class Facts:
     records: bool
     """Whether a span of ours would record."""
     provider: str
+    versions: dict[str, str]
+    """Of OpenTelemetry's API and SDK, by the packages' names; what is not installed is left out."""
     recorder: str | None
     """Why the crash recorder cannot work; None if it can, or is off."""
     folder: str | None
@@ -106,6 +111,7 @@ def look() -> Facts:
         service=str(_resource(provider).get(semconv.SERVICE_NAME, "")),
         records=Telemetry(Settings(), Registry(), instruments=False).records(),
         provider=f"{type(provider).__module__}.{type(provider).__qualname__}",
+        versions=dict(_versions()),
         recorder=recorder,
         folder=folder,
         filesystem=filesystem,
@@ -118,7 +124,7 @@ def _resource(provider: Any) -> Any:
     return getattr(getattr(provider, "resource", None), "attributes", {})
 
 
-def _instrumentors() -> Any:
+def _instrumentors() -> Iterator[tuple[str, bool]]:
     for entry in entry_points(group=_GROUP):
         with contextlib.suppress(Exception):  # somebody's that cannot be imported is not at work
             yield entry.name, bool(entry.load()().is_instrumented_by_opentelemetry)
@@ -131,6 +137,12 @@ def _hooks() -> tuple[list[str], list[str]]:
     installed = [name for one in working for name in one.hooks if _imports(name)]
     unknown = {name for one in working for name in one.unknown}
     return [name for name in installed if name not in unknown], sorted(unknown)
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in ("opentelemetry-api", "opentelemetry-sdk"):
+        with contextlib.suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _imports(name: str) -> bool:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from senders import QUICK
 
 from otel_streaming import semconv
+from tests.chaos.scenarios import OFTEN
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "collector"
 TEXT = (COLLECTOR / "config.yaml").read_text()
@@ -96,6 +98,13 @@ def test_compared_words_are_known():
     assert compared
     for name, word in compared:
         assert word in set(vocabulary[name]), name
+
+
+@pytest.mark.parametrize("setting", [*(one.removeprefix("yaml:") for one in QUICK), *OFTEN])
+def test_settings_of_tests_are_there(setting):
+    """What tests set otherwise is set: one under another name would be taken, and do nothing."""
+    kind, component, key = setting.rpartition(": ")[0].split("::")
+    assert key in CONFIG[kind][component]
 
 
 def test_scope():

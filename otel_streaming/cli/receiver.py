@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_streaming.cli.bodies import ENCODINGS, JSON, MAX_BODY, PROTOBUF, Refused, inflate, parse, too_large
 from otel_streaming.cli.conversation import GONE, Conversation
-from otel_streaming.cli.records import REQUESTS, readings, streams
+from otel_streaming.cli.records import REQUESTS, readings, streams, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,7 @@ class Receiver:
         port: To listen on; 0 for any that is free.
         on_stream: Called with each stream that ended.
         on_reading: Called with each value of a metric that a process counts itself.
+        on_trace: Called with the id of each trace of which a request holds spans, whoever made them.
         on_export: Called with every request that was accepted, whatever is in it.
         idle, patience: Seconds; see ``IDLE_SECONDS`` and ``REQUEST_SECONDS``.
 
@@ -80,6 +81,7 @@ class Receiver:
         port: int = 0,
         on_stream: Callable[[EndedStream], None] = lambda _: None,
         on_reading: Callable[[Reading], None] = lambda _: None,
+        on_trace: Callable[[str], None] = lambda _: None,
         on_export: Callable[[Export], None] = lambda _: None,
         idle: float = IDLE_SECONDS,
         patience: float = REQUEST_SECONDS,
@@ -87,6 +89,7 @@ class Receiver:
         self._port = port
         self._on_stream = on_stream
         self._on_reading = on_reading
+        self._on_trace = on_trace
         self._on_export = on_export
         self._idle = idle
         self._patience = patience
@@ -192,6 +195,8 @@ class Receiver:
         if isinstance(request, ExportTraceServiceRequest):
             for stream in streams(request, as_json=as_json):
                 self._on_stream(stream)
+            for trace in traces(request, as_json=as_json):
+                self._on_trace(trace)
         elif isinstance(request, ExportMetricsServiceRequest):
             for reading in readings(request):
                 self._on_reading(reading)

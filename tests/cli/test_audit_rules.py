@@ -10,7 +10,7 @@ from otel_streaming._stream import Stream
 from otel_streaming._verdict import summarise
 from otel_streaming.cli.audit.evidence import Arrival, Evidence, Leaving, Read, Record, Way
 from otel_streaming.cli.audit.questions import QUESTIONS
-from otel_streaming.semconv import Cache, Kind, Origin, Outcome, Protocol, Reason, Role
+from otel_streaming.semconv import Cache, Kind, Origin, Outcome, Protocol, Reason, Role, Terminal
 
 WORD = b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -37,19 +37,20 @@ def read(way, times=STEADY, *, cut=None, leaving=None, crowd=1, cache=Cache.NONE
 
 LEFT = read(Way.LEAVE, STEADY[:15], leaving=Leaving(1.5, 100.0, 103.0, 5, 500))
 READS = (read(Way.WHOLE), LEFT, read(Way.REPEAT))
-WHOLE = Record("shop", "completed", "completed", chunks=29, first=0.1)
-GONE = Record("shop", "cancelled", "client_disconnect", chunks=15, first=0.1, gone_at=100.1, abandoned_chunks=1)
+WHOLE = Record("shop", "completed", "completed", 3.0, chunks=29, first=0.1)
+GONE = Record("shop", "cancelled", "client_disconnect", 1.6, chunks=15, first=0.1, gone_at=100.1, abandoned_chunks=1)
+BROKEN = Record("shop", "failed", "producer_error", 3.0, chunks=29, first=0.1)
 TOLD = {"whole": (WHOLE,), "leave": (GONE,), "repeat": (WHOLE,)}
 
 
 def evidence(*reads, told=TOLD, **more):
     by_way = {one.way: one for one in reads or READS}
-    return Evidence("GET", 60.0, 5.0, by_way, records=told, heard=bool(told), waited=2.0, **more)
+    return Evidence("GET", 60.0, 5.0, by_way, records=told, **{"heard": bool(told), "waited": 2.0, **more})
 
 
 def instead(**records):
     """What the service tells, but for these."""
-    return {**TOLD, **{way: tuple(told) for way, told in records.items()}}
+    return {way: tuple(told) for way, told in {**TOLD, **records}.items() if told}
 
 
 def cuts(*times, way=Way.REPEAT):
@@ -89,12 +90,81 @@ ROWS = {
         *("pass", "one record of each"),
     ),
     "in other traces": (
-        *("record", replace(evidence(told={}), heard=True, elsewhere=3)),
+        *("record", evidence(told={}, heard=True, elsewhere=3)),
         *("warn", "3 records of streams came, none in the trace"),
     ),
     "a cut that is told as complete": (
         *("record", evidence(read(Way.WHOLE, cut=4.0), LEFT)),
         *("fail", 'the client knows: "cut short: connection lost"; the record says "complete"'),
+    ),
+    "told by nobody, though spans came": (
+        *("record", evidence(told={}, heard=True, traced=True)),
+        *("fail", "told of none of 3 streams"),
+    ),
+    "something exports": ("record", evidence(told={}, heard=True), "not determined", "none of it in the trace"),
+    "no time to be told of any": (
+        *("record", evidence(told={}, heard=True, traced=True, hurried=True)),
+        *("not determined", "none of it in the trace"),
+    ),
+    "no time to be told of all": (
+        *("record", evidence(told=instead(leave=[]), hurried=True)),
+        *("not determined", "could tell of 1 of 3 streams"),
+    ),
+    "no time to be told of the departure": (
+        "drop",
+        evidence(told=instead(leave=[]), hurried=True),
+        "not determined",
+        "which is no time",
+    ),
+    "no time to be told of its end": (
+        *("cancel", evidence(told=instead(leave=[]), hurried=True)),
+        *("warn", "went on after the client's FIN"),
+    ),
+    "the repeated call is told nowhere": (
+        *("record", evidence(told=instead(repeat=[]))),
+        *("fail", "no record came of 1 of 3 streams: the one repeated"),
+    ),
+    "the repeated call is told nowhere, and was the same": (
+        *("record", evidence(*READS[:2], replace(READS[2], digest="whole"), told=instead(repeat=[]))),
+        *("pass", "one record of each"),
+    ),
+    "a failure that ends in good order": (
+        *("record", evidence(read(Way.WHOLE, terminal=Terminal.NOT_CHECKED), LEFT, told=instead(whole=[BROKEN]))),
+        *("pass", "one record of each"),
+    ),
+    "a failure after the end marker": (
+        *("record", evidence(told=instead(whole=[BROKEN]))),
+        *("fail", 'the client knows: "complete"; the record says "failed'),
+    ),
+    "all sent before the client left": (
+        *("drop", evidence(told=instead(leave=[WHOLE._replace(seconds=0.2)]))),
+        *("not determined", "had sent all of it before"),
+    ),
+    "all made before the client left": (
+        *("cancel", evidence(told=instead(leave=[WHOLE._replace(seconds=0.2)]))),
+        *("not determined", "had sent all of it before"),
+    ),
+    "complete before the client left": (
+        *("record", evidence(told=instead(leave=[WHOLE._replace(seconds=0.2)]))),
+        *("pass", "one record of each"),
+    ),
+    "a repeated call that nobody served": (
+        *("path", evidence(*READS[:2], replace(READS[2], digest="whole"), told=instead(repeat=[]))),
+        *("fail", "the service knows nothing of it"),
+    ),
+    "another answer that nobody served": ("path", evidence(told=instead(repeat=[])), "pass", "took its time"),
+    "no time to be told of the repeated call": (
+        *("path", evidence(*READS[:2], replace(READS[2], digest="whole"), told=instead(repeat=[]), hurried=True)),
+        *("pass", "took its time"),
+    ),
+    "all at once": ("path", evidence(read(Way.WHOLE, [3.0, 3.01], crowd=9), told={}), "fail", "held back, or made"),
+    "late and quick": (
+        *("path", evidence(read(Way.WHOLE, [3.0 + 0.01 * number for number in range(20)]), told={})),
+        *("pass", "came over 190 ms"),
+    ),
+    "made at once": (
+        *("path", evidence(read(Way.WHOLE, [3.0, 3.01], crowd=9), told={"whole": [WHOLE._replace(first=2.9)]})),
+        *("warn", "the service sent it so"),
     ),
     "in portions": (
         *("path", evidence(read(Way.WHOLE, [1.0, 2.0, 3.0, 4.0], crowd=20), told={})),
@@ -143,7 +213,12 @@ ROWS = {
         *("time-outs", evidence(read(Way.WHOLE, outcome=Outcome.FAILED, reason=Reason.IN_BAND_ERROR), told={})),
         *("not determined", 'ended as "failed: error event in the stream"'),
     ),
-    "works on": ("cancel", evidence(told=instead(leave=[])), "fail", "the stream that was left had not ended"),
+    "works on": (
+        "cancel",
+        evidence(told=instead(leave=[])),
+        "fail",
+        "no end of the stream that was left had been told",
+    ),
     "stops late": (
         *("cancel", evidence(told=instead(leave=[GONE._replace(abandoned_seconds=3.0, abandoned_chunks=5)]))),
         *("warn", "only a while after the service had noticed (wasted: 3.0 s, 5 chunks"),

@@ -144,6 +144,7 @@ class Record(NamedTuple):
         service: Who told it.
         outcome: What became of the stream.
         reason: Why it ended.
+        seconds: From the request to the end.
         chunks: Messages with progress.
         first: Seconds from the request to the first chunk.
         gone_at: When the client was known to have gone, s since the epoch.
@@ -155,6 +156,7 @@ class Record(NamedTuple):
     service: str
     outcome: str
     reason: str
+    seconds: float = 0.0
     chunks: int = 0
     first: float | None = None
     gone_at: float | None = None
@@ -176,7 +178,9 @@ class Evidence:
         records: What the service told, by trace id.
         elsewhere: How many records came that belong to no read.
         heard: Whether anything at all came from inside.
+        traced: Whether spans of the reads' traces did, whoever made them.
         waited: How long records were waited for after the last read, s.
+        hurried: Whether that was less than was to be, all of the time being over.
     """
 
     method: str
@@ -187,13 +191,23 @@ class Evidence:
     records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     elsewhere: int = 0
     heard: bool = False
+    traced: bool = False
     waited: float = 0.0
+    hurried: bool = False
 
     @property
     def left(self) -> tuple[Read, Leaving] | None:
-        """The read that the client left, and how."""
+        """The read that the client left, and how; None where there is none, or all had been sent by then."""
         read = self.reads.get(Way.LEAVE)
-        return None if read is None or read.leaving is None else (read, read.leaving)
+        return None if read is None or read.leaving is None or self.sent_before else (read, read.leaving)
+
+    @property
+    def sent_before(self) -> bool:
+        """Whether the service had sent all of it when the client left, and the rest lay in buffers."""
+        read, record = self.reads.get(Way.LEAVE), self.record(Way.LEAVE)
+        if read is None or read.leaving is None or record is None:
+            return False
+        return record.outcome == Outcome.COMPLETED and record.seconds <= read.leaving.at
 
     def record(self, way: Way) -> Record | None:
         """Return what the service told of a read, None where it told nothing."""
@@ -201,6 +215,17 @@ class Evidence:
         told = self.records.get(read.trace_id, ()) if read is not None else ()
         return told[0] if told else None
 
+    def untold(self, way: Way) -> bool:
+        """Tell whether the service told nothing of a read, though it told of others and had its time."""
+        return way in self.reads and bool(self.records) and not self.hurried and self.record(way) is None
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the repeated call brought the very same bytes."""
+        return Way.REPEAT in self.reads and self.reads[Way.REPEAT].digest == self.reads[Way.WHOLE].digest
+
     def why(self, way: Way) -> str:
-        """Return why a read was not made."""
+        """Return why a read was not made, or tells nothing."""
+        if way is Way.LEAVE and self.sent_before:
+            return "the service had sent all of it before the client could leave"
         return self.missing.get(way, "the limit of requests or of time was reached")

@@ -78,7 +78,7 @@ def _lag(leaving: Leaving, gone_at: float) -> float:
 
 
 def _unrecorded(e: Evidence) -> Answer | None:
-    if not e.records:
+    if not e.untold(Way.LEAVE):
         return None
     return Answer(
         FAIL,
@@ -140,9 +140,10 @@ def _stopped(e: Evidence) -> Answer | None:
 
 
 def _works_on(e: Evidence) -> Answer | None:
-    if not e.records:
+    if not e.untold(Way.LEAVE):
         return None
-    return Answer(FAIL, f"{seconds(e.waited)} after the last request, the stream that was left had not ended", _STOP)
+    said = f"{seconds(e.waited)} after the last request, no end of the stream that was left had been told"
+    return Answer(FAIL, said, f"{_STOP}; or sample all spans while this is asked")
 
 
 def _went_on(e: Evidence) -> Answer | None:

@@ -16,6 +16,8 @@ _HELD = 0.5
 _SLOW_START = 1.0
 _FEW = 5
 _CROWD = 10
+_AT_ONCE = 0.002
+"""Seconds an event takes at least where one after the other is made, as models do."""
 _REPLAYED = 0.2
 _CACHING = "let no cache keep the answer: Cache-Control: no-store, and none of the path configured to"
 _HOLDING = (
@@ -32,14 +34,14 @@ def _cache_hit(e: Evidence) -> Answer | None:
 
 
 def _unserved(e: Evidence) -> Answer | None:
-    if e.record(Way.WHOLE) is None or Way.REPEAT not in e.reads or e.record(Way.REPEAT) is not None:
+    if not (e.repeated and e.untold(Way.REPEAT) and e.record(Way.WHOLE)):
         return None
     return Answer(FAIL, "the repeated call was answered, and the service knows nothing of it: a cache did", _CACHING)
 
 
 def _replayed(e: Evidence) -> Answer | None:
     whole, again = e.reads[Way.WHOLE], e.reads.get(Way.REPEAT)
-    if again is None or again.digest != whole.digest or not whole.complete or whole.seconds < _HELD:
+    if again is None or not e.repeated or not whole.complete or whole.seconds < _HELD:
         return None
     if again.seconds > _REPLAYED * whole.seconds:
         return None
@@ -65,14 +67,14 @@ def _burst(e: Evidence) -> Answer | None:
     read = e.reads[Way.WHOLE]
     if read.first is None or read.first < _SLOW_START or read.spread > read.first / _CROWD:
         return None
-    if read.events < _FEW and not read.encoded:
+    if not read.encoded and (read.events < _FEW or read.spread > _AT_ONCE * read.events):
         return None
     what = "all of it" if read.encoded else counted(read.events, "event")
-    return Answer(
-        FAIL,
-        f"{what} came within {seconds(read.spread)} after {seconds(read.first)} of nothing: held back, or made at once",
-        _HOLDING,
-    )
+    said = f"{what} came within {seconds(read.spread)} after {seconds(read.first)} of nothing"
+    record = e.record(Way.WHOLE)
+    if record is not None and record.first is not None:  # and the path has not held it back
+        return Answer(WARN, f"{said}: the service sent it so", "see that the service writes each event when it has it")
+    return Answer(FAIL, f"{said}: held back, or made at once", _HOLDING)
 
 
 def _portions(e: Evidence) -> Answer | None:

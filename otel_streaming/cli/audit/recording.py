@@ -17,10 +17,10 @@ from otel_streaming.cli.audit.verdicts import (
     in_words,
     seconds,
 )
-from otel_streaming.semconv import Outcome
+from otel_streaming.semconv import Outcome, Terminal
 
 if TYPE_CHECKING:
-    from otel_streaming.cli.audit.evidence import Evidence
+    from otel_streaming.cli.audit.evidence import Evidence, Read, Record
 
 
 def _nothing_heard(e: Evidence) -> Answer | None:
@@ -42,6 +42,13 @@ def _no_records(e: Evidence) -> Answer | None:
             f"{counted(e.elsewhere, 'record')} of streams came, none in the trace of a request of this audit",
             "let the trace context (traceparent) pass on the way to the service, or a cut answer leads to no trace",
         )
+    if not e.traced or e.hurried:
+        return Answer(
+            UNKNOWN,
+            f"something was exported to this audit within {seconds(e.waited)}, none of it "
+            "in the trace of a request: another service's, or unsampled, or too early",
+            f"{EXPORT_HERE}, let traceparent pass on the way to it, and allow for the time of its exporter (--wait)",
+        )
     return Answer(
         FAIL,
         f"the service exports, and within {seconds(e.waited)} told of none of {counted(len(e.reads), 'stream')}",
@@ -50,14 +57,19 @@ def _no_records(e: Evidence) -> Answer | None:
 
 
 def _record_missing(e: Evidence) -> Answer | None:
-    without = [way for way in e.reads if way is not Way.REPEAT and e.record(way) is None]  # a cache may have answered
+    cached = {Way.REPEAT} if e.repeated else set()
+    without = [way for way in e.reads if way not in cached and e.record(way) is None]
     if not without:
         return None
+    if e.hurried:
+        said = f"time was up before the service could tell of {len(without)} of {counted(len(e.reads), 'stream')}"
+        return Answer(UNKNOWN, said, "allow for more time in all (--max-seconds)")
     which = ", ".join(way.words for way in without)
     return Answer(
         FAIL,
         f"no record came of {len(without)} of {counted(len(e.reads), 'stream')}: {which}",
-        "see that the end is recorded whatever ends the stream, also while the producer is still at work",
+        "see that the end is recorded whatever ends the stream, also while the producer is still at work, and that all "
+        "spans are sampled",
     )
 
 
@@ -73,10 +85,17 @@ def _record_double(e: Evidence) -> Answer | None:
     return None
 
 
+def _contradict(read: Read, record: Record) -> bool:
+    """Tell whether a record cannot be true: a clean end without an end marker may well be a failure inside."""
+    if record.outcome == Outcome.COMPLETED:
+        return not read.complete and not read.over
+    return read.complete and read.summary.terminal is Terminal.SEEN
+
+
 def _record_false(e: Evidence) -> Answer | None:
     for way, read in e.reads.items():
         record = e.record(way)
-        if record is not None and read.complete != (record.outcome == Outcome.COMPLETED) and not read.over:
+        if record is not None and _contradict(read, record) and not (way is Way.LEAVE and e.sent_before):
             saw = in_words(read.summary.reason) if read.leaving is None else "it left"
             return Answer(
                 FAIL,

@@ -38,12 +38,17 @@ class Inside:
 
     def __init__(self) -> None:
         self.records: defaultdict[str, list[Record]] = defaultdict(list)
+        self.traces: set[str] = set()
         self.heard = False
 
     def stream(self, ended: EndedStream) -> None:
         """A stream has ended; only of what was served is there to be one record."""
         if ended.text(ROLE) == Role.SERVER:
             self.records[ended.trace_id].append(_record(ended))
+
+    def trace(self, trace_id: str) -> None:
+        """Spans of a trace have come."""
+        self.traces.add(trace_id)
 
     def export(self, _: Export) -> None:
         """Anything has been exported."""
@@ -61,6 +66,7 @@ def _record(ended: EndedStream) -> Record:
         service=_printable(ended.service),
         outcome=_printable(ended.text(OUTCOME)),
         reason=_printable(ended.text(REASON)),
+        seconds=ended.ended_at - ended.started_at,
         chunks=int(ended.number(CHUNK_COUNT) or 0),
         first=ended.number(TIME_TO_FIRST_CHUNK),
         gone_at=None if abandoned is None else ended.ended_at,  # a stream ends when its reader is known to have gone
@@ -119,10 +125,9 @@ class Run:
         for way in Way:
             await self._read(way)
             self._answered_at = self._answered_at or time.monotonic()
-        waited = await self._hear()
-        told = (
-            {} if self._inside is None else {trace: tuple(all_) for trace, all_ in list(self._inside.records.items())}
-        )
+        waited, hurried = await self._hear()
+        inside = self._inside or Inside()
+        told = {trace: tuple(records) for trace, records in list(inside.records.items())}
         ours = {read.trace_id for read in self._reads.values()}
         return Evidence(
             method=self._asked.method,
@@ -132,8 +137,10 @@ class Run:
             missing=self._missing,
             records={trace: records for trace, records in told.items() if trace in ours},
             elsewhere=sum(len(records) for trace, records in told.items() if trace not in ours),
-            heard=self._inside is not None and self._inside.heard,
+            heard=inside.heard,
+            traced=not ours.isdisjoint(inside.traces),
             waited=waited,
+            hurried=hurried,
         )
 
     async def _read(self, way: Way) -> None:
@@ -166,20 +173,26 @@ class Run:
                 return
         self._reads[read.way] = read
 
-    async def _hear(self) -> float:
-        """Wait for the service's records, and a moment more: there may be two of one. Returns for how long, s."""
+    async def _hear(self) -> tuple[float, bool]:
+        """Wait for the service's records, and a moment more: there may be two of one.
+
+        Returns:
+            For how long, s; and whether that was less than was to be, all of the time being over.
+        """
         inside, since = self._inside, time.monotonic()
         if inside is None:
-            return 0.0
-        wanted = {read.trace_id for read in self._reads.values()}
+            return 0.0, False
+        hurried, wanted = False, {read.trace_id for read in self._reads.values()}
         while (waited := time.monotonic() - since) < min(self._bounds.wait, self._until - since):
             unheard = not inside.heard and time.monotonic() > self._answered_at + _UNHEARD
             if unheard or wanted <= inside.records.keys():
                 break
             self._tell("waiting for what the service tells", waited, len(wanted & inside.records.keys()))
             await anyio.sleep(_POLL)
+        else:
+            hurried = waited < self._bounds.wait
         await anyio.sleep(_MOMENT)
-        return time.monotonic() - since
+        return time.monotonic() - since, hurried
 
 
 _POLL = 0.1

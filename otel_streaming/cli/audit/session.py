@@ -103,7 +103,9 @@ def _listening(port: int | None) -> Iterator[Inside | None]:
         return
     inside = Inside()
     with contextlib.ExitStack() as stack:
-        receiver = Receiver(port=port or DEFAULT_PORT, on_stream=inside.stream, on_export=inside.export)
+        receiver = Receiver(
+            port=port or DEFAULT_PORT, on_stream=inside.stream, on_trace=inside.trace, on_export=inside.export
+        )
         try:
             stack.enter_context(receiver)
         except ReceiverError as error:

@@ -17,7 +17,7 @@ AGES = About(
     formula=f"interrupted streams per bucket of age, {parts.SUBSCRIPTIONS_TOO}; a row is the ages from the row below "
     "up to its own.",
     good="a thin cloud without a pattern.",
-    action="a level band is a time limit on the way: its height in seconds names the setting.",
+    action="a level band is a time limit on the way: the name of its row is the setting to look for.",
 )
 AT_LIMITS = About(
     502,

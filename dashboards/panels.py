@@ -156,8 +156,12 @@ def _stat(
 
 
 def judged(panel: Panel, about: About, judgements: Mapping[str, tuple[Judgement, str]]) -> Panel:
-    """Say in the description from where on a colour is worn, and why."""
-    said = [f"{title} {steps.words(unit)}".strip() for title, (steps, unit) in judgements.items() if steps.steps]
+    """Say in the description from where on a colour is worn, and why: once for all columns that are judged alike."""
+    alike: dict[str, list[str]] = {}
+    for title, (steps, unit) in judgements.items():
+        if steps.steps:
+            alike.setdefault(steps.words(unit), []).append(title)
+    said = [f"{', '.join(filter(None, titles))} {colours}".strip() for colours, titles in alike.items()]
     return panel.description(f"{about.description}\n\n**Colours:** {'; '.join(said)}") if said else panel
 
 

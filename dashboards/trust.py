@@ -155,7 +155,7 @@ VERSIONS = About(
 
 NOT_COMPARED = {q.NOTHING_TO_DIVIDE: words.NOT_COMPARED}
 LOSS = Judgement(
-    "one in a hundred is what an outage costs, one in ten spoils every cause",
+    "one in a hundred is to be looked into, one in ten makes the other numbers worth less",
     ((0, words.GREEN), (0.01, words.ORANGE), (0.1, words.RED)),
 )
 ANY = Judgement("a limit was reached", ((0, words.GREEN), (1, words.ORANGE)))

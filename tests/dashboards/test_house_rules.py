@@ -12,8 +12,10 @@ from boards import BOARDS, judges
 from ids import IDS
 from test_words import VOCABULARIES as CODES
 
-from dashboards import parts, words
+from dashboards import measures, parts, words
+from dashboards.incident.samples import bounds
 from dashboards.render import panels
+from otel_streaming import semconv
 
 PROMETHEUS, TEMPO, LOKI = (
     {"type": kind, "uid": f"${name}"}
@@ -205,6 +207,27 @@ def test_graphs_have_legends_and_maps_one_layout(panel):
         assert (target["format"], target["legendFormat"]) == ("heatmap", "{{le}}")
         assert len(set(re.findall(r"\w+_bucket", target["expr"]))) == 1
         assert panel["options"]["cellValues"]["unit"] == panel["fieldConfig"]["defaults"]["unit"] == "short"
+
+
+def renamed(panel, name):
+    """What Grafana makes of a series' name: each step is a JavaScript pattern between slashes."""
+    for step in panel["transformations"]:
+        pattern, name_of = step["options"]["regex"].strip("/"), step["options"]["renamePattern"]
+        name = re.sub(pattern, name_of.replace("$1", r"\1"), name)
+    return name
+
+
+def test_rows_of_a_map_are_in_words(board):
+    """Each bucket says up to when, a usual limit says so, however Prometheus came by the bound."""
+    for panel in (panel for panel in panels(board) if panel["type"] == "heatmap"):
+        metric = next(one for one in semconv.METRICS if f"{one.prometheus}_bucket" in panel["targets"][0]["expr"])
+        names = [renamed(panel, f"{bound:g}") for bound in bounds(metric)]
+        assert names == [renamed(panel, f"{float(bound)}") for bound in bounds(metric)]
+        assert len(set(names)) == len(names)
+        assert all(re.fullmatch(r"(up to|at) [\d.]+ s", name) for name in names)
+        limits = [f"at {limit} s" for limit in measures.LIMITS] if metric is semconv.INTERRUPTED_DURATION else []
+        assert [name for name in names if name.startswith("at")] == limits
+        assert renamed(panel, "+Inf") == "longer"
 
 
 def test_table_shows_what_it_asks(board):

@@ -153,6 +153,9 @@ def test_burn_rates_are_those_of_the_objective():
         assert f'{recording.ratio(short)}{{stream_role="server"}} {limit})' in expr
         assert f"[{long}]) > {alerts.ENOUGH}\n" in expr
         assert expr.endswith(f"[{long}]) > {alerts.A_FEW}")
+    (graph,) = (panel for panel in panels(BOARDS["stream-slo"]) if panel["title"] == "Burn rates")
+    lines = [step["value"] for step in graph["fieldConfig"]["defaults"]["thresholds"]["steps"][1:]]
+    assert lines == sorted(factor for factor, _, severity in expected.values() if severity == "critical" or factor == 1)
 
 
 @pytest.mark.parametrize(("objective", "complaint"), [(0.93, "too low to page"), (0.94, ""), (0.9999, "")])

@@ -68,9 +68,10 @@ def test_lines(start, port):
         process.wait_until(lambda: "no end marker" in process.out(), "the lines")
         process.signal(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM  # uvicorn's own way
-    fine, cut = (line.partition(" ")[2] for line in process.out().splitlines() if "/v1/{ending}; first" in line)
-    assert fine.startswith("fine: complete; /v1/{ending}; first chunk ")
-    assert cut.startswith("silent failure: cut short: no end marker; /v1/{ending}; first chunk ")
+    fine, cut = (line.partition(" ")[2] for line in process.out().splitlines() if "v1/{ending}; first" in line)
+    name = f"{Path(process.log).parent.name} /v1/{{ending}}"  # the folder's, of the service
+    assert fine.startswith(f"fine: complete; {name}; first chunk ")
+    assert cut.startswith(f"silent failure: cut short: no end marker; {name}; first chunk ")
     assert "what your 5xx count says: 0; what users saw: 1 of 2 streams failed" in process.out()
     assert '"GET /plain HTTP/1.1" 200' in process.out()
     assert "Finished server process" in process.err()

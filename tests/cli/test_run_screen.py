@@ -90,8 +90,8 @@ def test_a_service_under_faults(tmp_path, port, columns):
         terminal.wait_for("yes again", "echo $ECHO again")
 
 
-def test_watch_a_service_and_a_terminal_that_grows(tmp_path, port):
-    """`watch` shows a service that was started elsewhere; a terminal that grows shows more."""
+def test_watch_in_a_terminal_that_grows_and_shrinks(tmp_path, port):
+    """`watch` shows a service started elsewhere; a terminal that grows shows more, one that shrinks nothing twice."""
     (otlp,) = free_ports(1)
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{otlp}",
@@ -117,6 +117,11 @@ def test_watch_a_service_and_a_terminal_that_grows(tmp_path, port):
             held.request("GET", "/v1/whole?pause=30")
             terminal.wait_for("serving 1: flowing 1")
             held.close()
+            terminal.resize(80)
+            terminal.wait_for("nothing open")
+            screen = terminal.screen()
+            assert [bool(re.fullmatch(HEADS[80], line)) for line in screen if "how it ended" in line] == [True]
+            assert sum("otel-streaming watch ·" in line for line in screen) == 1
         terminal.press("C-c")
         terminal.wait_for("status 0", "     1  cut short: no end marker")
 

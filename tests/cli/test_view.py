@@ -1,5 +1,6 @@
 """What is drawn: it fits, it is in words, and it obeys nobody's escapes."""
 
+import dataclasses
 import json
 
 import pytest
@@ -72,6 +73,15 @@ def test_the_newest_are_shown():
     assert lines[-1].startswith("/49")
 
 
+def test_several_services_are_told_apart():
+    """Where streams of more than one service are shown, each row says whose it is."""
+    streams = Streams()
+    streams.ended(ended())
+    assert drawn(streams, 80)[-1].startswith("/chat ")
+    streams.ended(dataclasses.replace(ended(), service="books"))
+    assert [line.split()[:2] for line in drawn(streams, 80)[-2:]] == [["shop", "/chat"], ["books", "/chat"]]
+
+
 def test_nothing_that_a_terminal_obeys():
     """Escapes, controls, bidirectional overrides and unassigned characters of strangers reach no terminal."""
     stream = ended("silent", HOSTILE, route=HOSTILE, **{sc.SERVER_ADDRESS: HOSTILE, sc.ORIGIN: HOSTILE})
@@ -126,9 +136,9 @@ def test_a_line():
     """A stream in one line, for a log."""
     stream = ended("silent", "missing_terminal", **{sc.ORIGIN: "upstream", sc.TIME_TO_FIRST_CHUNK: 0.25})
     line = words.line(stream).partition(" ")[2]
-    assert line == "silent failure: cut short: no end marker, by the upstream; /chat; first chunk 250 ms"
+    assert line == "silent failure: cut short: no end marker, by the upstream; shop /chat; first chunk 250 ms"
     stream = ended("cancelled", "consumer_stopped", "client", "/x", **{sc.SERVER_ADDRESS: "api", sc.ORIGIN: "unknown"})
-    assert words.line(stream).partition(" ")[2] == "reader left: reader had enough; from api/x"
+    assert words.line(stream).partition(" ")[2] == "reader left: reader had enough; shop from api/x"
 
 
 def test_a_line_of_json():

@@ -91,6 +91,7 @@ class Screen:
             console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, screen=False
         )
         self._title, self._share = title, share
+        self._width = 0
         self._echo = contextlib.ExitStack()
         self._echo.enter_context(_without_echo())
         self._live.start()
@@ -110,6 +111,9 @@ class Screen:
         """Print the lines above the view, and draw it anew."""
         from rich.text import Text  # noqa: PLC0415
 
+        before, self._width = self._width, self._console.width
+        if self._width < before:  # the terminal has wrapped what was drawn: where it began is not known
+            self._console.clear()
         if lines:
             self._console.print(Text.from_ansi("\n".join(map(words.coloured, lines))), soft_wrap=True)
         self._live.update(drawn, refresh=True)

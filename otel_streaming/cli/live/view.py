@@ -113,11 +113,12 @@ def table(rows: Sequence[EndedStream], width: int) -> Table:
         drawn.add_column(
             head, width=rest if size == _REST else size, justify=justify, no_wrap=True, overflow="ellipsis"
         )
+    called = words.full_name if len({stream.service for stream in rows}) > 1 else words.name
     for stream in rows:
         style = RESULTS.get(stream.text(sc.RESULT), "")
         drawn.add_row(
             *(
-                Text(_end_of(column.cell(stream), rest) if size == _REST else column.cell(stream), style=style)
+                Text(_end_of(called(stream), rest) if size == _REST else column.cell(stream), style=style)
                 for column, _, size in columns
             )
         )

@@ -64,6 +64,11 @@ def name(stream: EndedStream) -> str:
     return route or "(no route)"
 
 
+def full_name(stream: EndedStream) -> str:
+    """Return what a stream is called among those of several services."""
+    return f"{clean(stream.service)} {name(stream)}".lstrip()
+
+
 def seconds(value: float | None) -> str:
     """Return a time in at most six characters; empty for none."""
     if value is None:
@@ -105,7 +110,7 @@ def line(stream: EndedStream) -> str:
     times = (("first chunk", first_chunk(stream)), ("worst gap", worst_gap(stream)))
     told = [f"{what} {time}" for what, time in times if time]
     why = reason(stream) + (f", by {by}" if by and by != _words.ORIGINS[sc.Origin.UNKNOWN] else "")
-    parts = [f"{result(stream)}: {why}", name(stream), ", ".join(told)]
+    parts = [f"{result(stream)}: {why}", full_name(stream), ", ".join(told)]
     return f"{clock(stream.ended_at)} {'; '.join(filter(None, parts))}"
 
 

@@ -7,6 +7,7 @@ machine does. All streams have moved since the last look, as the crash recorder 
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 import threading
 import time
@@ -63,8 +64,10 @@ async def looks(
 ) -> list[list[float]]:
     """Return what each of the looks at ``count`` open streams costs: its share of a core, its longest hold in seconds.
 
-    ``begin`` makes a stream that sends something each time the event is set.
+    ``begin`` makes a stream that sends something each time the event is set. The garbage collector is off: it runs in
+    whichever thread it happens to, and takes what it takes.
     """
+    gc.disable()  # of a process that does nothing else
     with _holds(recorder=recorder) as holds:
         while recorder and not engine().recording():  # noqa: ASYNC110 - the watchdog's thread makes the file
             await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OURS = "otel-streaming"
 BARE = "bare"
-API = "opentelemetry API"
+API = "OpenTelemetry's own, asyncio"
 
 
 def providers() -> None:
@@ -219,7 +219,8 @@ OPENAI: dict[str, Callable[[], None]] = {
 
 IMPORTS = {
     OURS: "otel_streaming.instrumentor otel_streaming.asgi",
-    API: "opentelemetry.trace opentelemetry.metrics opentelemetry._logs opentelemetry.instrumentation.instrumentor",
+    API: "asyncio opentelemetry.metrics opentelemetry._logs opentelemetry.trace "
+    "opentelemetry.instrumentation.instrumentor",
     "contrib ASGI": "opentelemetry.instrumentation.asgi",
     "contrib FastAPI": "opentelemetry.instrumentation.fastapi",
     "prometheus-fastapi-instrumentator": "prometheus_fastapi_instrumentator",

@@ -27,9 +27,8 @@ PAGE = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 class Cycle:
     """A server's side of one exchange, as uvicorn has it."""
 
-    disconnected = False
-
     def __init__(self) -> None:
+        self.disconnected = False
         self._asked = False
 
     async def send(self, message: Any) -> None:

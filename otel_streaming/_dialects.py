@@ -405,6 +405,9 @@ KEEPALIVE_STARTS: Mapping[str, bytes] = {Protocol.SSE: b":e\r\n", Protocol.NDJSO
 """Bytes with which a message may begin that holds nothing but keep-alives."""
 
 _LONGEST_KEEPALIVE = 4096
+_E = ord("e")
+_PING = {b" p", b"pi"}
+"""What follows on ``event:`` where a ping does."""
 _EOL = rb"(?:\r\n|\n|\r(?!\n))"  # each line end matches in one way only: nothing to backtrack into
 _KEEPALIVE: Mapping[str, Pattern] = {
     Protocol.SSE: re.compile(
@@ -415,10 +418,10 @@ _KEEPALIVE: Mapping[str, Pattern] = {
 
 
 def is_keepalive(protocol: str, message: bytes) -> bool:
-    """Tell whether a message that begins a line is nothing but comments, pings or blank lines."""
+    """Tell whether a message that begins a line, and is not empty, is nothing but comments, pings or blank lines."""
     if len(message) > _LONGEST_KEEPALIVE:
         return False
-    if message[:1] == b"e" and not message.startswith((b"event: ping", b"event:ping")):
+    if message[0] == _E and message[6:8] not in _PING:
         return False  # every message of some dialects begins with "event:"
     pattern = _KEEPALIVE.get(protocol)
     return pattern is not None and pattern.match(message) is not None

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from otel_streaming import semconv
-from otel_streaming._tail import LIMIT, RAW, WINDOW, Event, elide
+from otel_streaming._tail import LIMIT, NEVER, RAW, WINDOW, Event, elide
 from otel_streaming.semconv import Reason
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Framed(Generic[Found]):
     """A tail behind a framing; the same to its stream as a tail."""
 
     __slots__ = ("_frames", "_tail")
-    ends: ClassVar[tuple[bytes, ...]] = ()  # no chunk may pass the framing by
+    ends = NEVER  # no chunk may pass the framing by
+    before = -1
     open = b""
     oldest: bytes  # so these are not there
     middle: bytes
@@ -81,10 +82,6 @@ class Framed(Generic[Found]):
         """Take the next bytes of the body, in slices that even doubled pass the tail uncut."""
         for at in range(0, len(chunk), WINDOW // 2):
             self._tail.feed(self._frames.plain(chunk[at : at + WINDOW // 2]))
-
-    def at_event_start(self) -> bool:
-        """Tell whether no event is open: unknown here, and asked for keep-alives only."""
-        return False
 
     def last(self) -> list[Event]:
         """Return the last events; what is partial, as one that has not ended."""

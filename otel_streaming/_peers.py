@@ -6,6 +6,7 @@ has gone, the close code. granian's objects know nothing; there only a message o
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from operator import attrgetter
@@ -100,7 +101,8 @@ def _itself(_: Any, send: Any) -> Peer:
 
 def _module(door: Any) -> str:
     """Return the module of the function behind ``receive`` or ``send``; granian's are built in."""
-    module = getattr(getattr(door, "func", door), "__module__", None)
+    function = door.func if isinstance(door, functools.partial) else door
+    module = getattr(function, "__module__", None)
     return str(module or type(getattr(door, "__self__", None)).__module__)
 
 

@@ -25,7 +25,7 @@ from otel_streaming._dialects import (
     recognise,
 )
 from otel_streaming._frames import FRAMES, Framed
-from otel_streaming._tail import HEAD, Tail, clip
+from otel_streaming._tail import HEAD, LF, Tail, clip
 from otel_streaming.semconv import GAP_BOUNDS, Dialect, Kind, Protocol, Reason, Retry, State, Terminal
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ _COMPLETE = {Life.FINISHED, Life.CLOSED}
 _OVER = {*_COMPLETE, Life.GONE, Life.BROKEN}
 
 _SHORTEST = GAP_BOUNDS[0]
+_CRLF_CRLF = b"\r\n\r\n"
 _UNREAD = b"\0"
 """Stands for a message of which only the size is known."""
 _KEPT_STALLS = 14
@@ -238,7 +239,12 @@ class Stream:
         self.progress_at = now
         tail = self._tail
         if tail is not None:
-            if size > HEAD or tail.open or not body.endswith(tail.ends):
+            if (  # not whole events; by single bytes, since ``endswith`` takes as long as all the rest of this block
+                tail.open
+                or size > HEAD
+                or body[-1] != tail.ends
+                or (body[tail.before] != LF and body[-4:] != _CRLF_CRLF)
+            ):
                 tail.feed(body)
             elif tail.found is not None:
                 tail.oldest = tail.middle
@@ -376,18 +382,21 @@ class Stream:
                 self.abandoned_size += size
             return True
         text = b":" + body if self._comment else body
-        between = self._comment or self._tail is None or self._tail.at_event_start()
-        keepalive = between and is_keepalive(self.shape.protocol, text)
-        if self._comment and not keepalive and self._tail is not None:
-            self._tail.feed(b":")  # what follows in this message begins with the rest of the comment
-        last_line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
-        self._comment = keepalive and last_line.startswith(b":")
-        self._odd = self._comment or self.recent is not None
+        # While an event is open, a comment or a blank line is a part of it.
+        keepalive = is_keepalive(self.shape.protocol, text) and (
+            self._comment or self._tail is None or not self._tail.open
+        )
         if keepalive:
             self.size += size
             self.keepalives += 1
-        elif self.recent is not None:
-            self.recent.append((now, size, now - self.idle_since))
+            self._comment = text.startswith(b":", max(text.rfind(b"\n"), text.rfind(b"\r")) + 1)
+        else:
+            if self._comment and self._tail is not None:
+                self._tail.feed(b":")  # what follows in this message begins with the rest of the comment
+            self._comment = False
+            if self.recent is not None:
+                self.recent.append((now, size, now - self.idle_since))
+        self._odd = self._comment or self.recent is not None
         return keepalive
 
 

@@ -29,6 +29,9 @@ LIMIT = 2048
 """An open event is shortened when it grows beyond this."""
 WINDOW = 1 << 18
 """Of a single chunk larger than this only the beginning and the end are read."""
+LF = ord("\n")
+NEVER = -1
+"""No byte."""
 _MANY = 32
 """Delimiters looked at, from the end of a long chunk, for its last three events."""
 
@@ -123,7 +126,8 @@ class Tail(Generic[Found]):
 
     # fmt: off
     __slots__ = (
-        "_before", "_delimiter", "_recognise", "ends", "examined", "found", "middle", "newest", "oldest", "open"
+        "_before", "_delimiter", "_recognise",
+        "before", "ends", "examined", "found", "middle", "newest", "oldest", "open",
     )
     # fmt: on
     fault = None  # of the framing: text has none
@@ -132,7 +136,8 @@ class Tail(Generic[Found]):
     def __init__(self, recognise: Callable[[bytes], Found | None], *, lines: bool = False) -> None:
         self._recognise = recognise
         self._delimiter = b"\n" if lines else b"\n\n"
-        self.ends: tuple[bytes, ...] = ()  # how a chunk ends that is whole events; none while events are examined
+        self.ends = NEVER  # the byte with which a chunk ends that is whole events; none does while events are examined
+        self.before = -1 if lines else -2  # where that byte stands as well, or a CRLF does
         self.oldest = self.middle = self.newest = b""  # a deque of these would take twenty times as much memory
         self.open = b""
         self.examined = 0  # how many of the first events have been
@@ -144,10 +149,6 @@ class Tail(Generic[Found]):
         self.open += clip(chunk)
         if len(self.open) > LIMIT or self.open.endswith(_ENDS[self._delimiter]):
             self._settle()
-
-    def at_event_start(self) -> bool:
-        """Tell whether no event is open, so that a comment or a blank line says nothing."""
-        return not self.open
 
     @property
     def kept(self) -> bytes:
@@ -181,7 +182,7 @@ class Tail(Generic[Found]):
         """
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if self.ends and len(text) > LIMIT:  # of many events the last ones will do
+        if self.ends == LF and len(text) > LIMIT:  # of many events the last ones will do
             _, *blocks = text.rsplit(self._delimiter, _MANY)
             events = [block.strip(b"\n") for block in blocks[:-1] if self._is_event(block)]
             if len(events) >= 3:
@@ -194,9 +195,9 @@ class Tail(Generic[Found]):
         text = self.open
         half_crlf = text.endswith(b"\r") and not text.endswith(_ENDS[self._delimiter])
         blocks, rest = self._blocks(text)
-        if blocks and not self.ends:
+        if blocks and self.ends == NEVER:
             self._examine(blocks)
-        if blocks and (self.found is not None or not self.ends):
+        if blocks and (self.found is not None or self.ends == NEVER):
             known = self._blocks(self.kept)[0]
             kept = [elide(block) for block in _last([*known, *blocks])]
             self._keep(self._delimiter.join([*kept, b""]))
@@ -215,7 +216,7 @@ class Tail(Generic[Found]):
             self._before = text[:HEAD] + b"\n"
         if self.found is not None or self.examined == FIRST:
             self._before = b""
-            self.ends = _ENDS[self._delimiter]
+            self.ends = LF
             if self.found is None:
                 self._keep(b"")
 

@@ -294,11 +294,12 @@ class Watch(Exchange):
         if stream is not None and stream.cause is not None and stream.cause.reason is Reason.SERVER_CANCELLED:
             stream.failed(self.clock(), cause_of(TimeoutError()))
 
-    @harmless
     def returned(self, exception: BaseException | None = None) -> None:
         """The application has returned, or raised, at the outermost hook: the verdict is due."""
         try:
             self._conclude(exception)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the host's
+            self.give_up()
         finally:
             # Most lead back to the scope, which holds us; and what goes on, a task or a connection, holds us by its
             # context, and would keep the request and its headers alive.

@@ -66,7 +66,7 @@ class StreamingMiddleware:
             return
         doors = _DOORS.get(kind)
         around = watched.get(None)  # an application may serve a request of its own in process
-        watch = _new_watch(scope) if doors is not None and KEY not in scope else None
+        watch = _new_watch(scope, around) if doors is not None and KEY not in scope else None
         if doors is None or watch is None:
             await self.app(scope, receive, send)
             return
@@ -116,10 +116,9 @@ def _route_below_no_mount(scope: Scope) -> str | None:
     return None if scope.get("root_path") else getattr(scope.get("route"), "path_format", None)
 
 
-def _new_watch(scope: Scope) -> Watch | None:
-    """Begin to watch an exchange, None if it is excluded."""
+def _new_watch(scope: Scope, around: Watch | None) -> Watch | None:
+    """Begin to watch an exchange, None if it is excluded; ``around`` is the one that it may be served within."""
     scope[KEY] = None
-    around = watched.get(None)
     if around is not None and around.bridged and not around.over:  # below a WSGI server, by a bridge such as a2wsgi
         return None
     scope[KEY] = watch = watch_over(scope, _route_below_no_mount)

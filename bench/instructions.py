@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from bench.client import HttpxClient
 from bench.peers import BARE, OURS
-from bench.workloads import Site, bare, ours, serve
+from bench.workloads import EVENT, NAMED, Site, bare, ours, serve
 from otel_streaming._config import Settings
 from otel_streaming.testing import capture
 from stack import find_or_build
@@ -41,9 +41,11 @@ _TOTAL = re.compile(r"^==(\d+)== Collected : (\d+)$", re.MULTILINE)
 
 def _asgi(wrap: Callable[[Any], Any], what: str, steps: int) -> None:
     site = Site()
-    site.chunks = steps if what == "chunk" else 1
+    long = what in {"chunk", "named-chunk"}
+    site.chunks = steps if long else 1
+    site.event = NAMED if what == "named-chunk" else EVENT
     path = "/page" if what == "request" else "/chat"
-    asyncio.run(serve(wrap(site.asgi), path, 1 if what == "chunk" else steps))
+    asyncio.run(serve(wrap(site.asgi), path, 1 if long else steps))
 
 
 def _client(name: str, what: str, steps: int) -> None:
@@ -52,7 +54,7 @@ def _client(name: str, what: str, steps: int) -> None:
 
 def _works() -> Iterator[tuple[str, str, int, Callable[[int], None]]]:
     """Yield of what there are steps, the variant, how many of them are enough, and what takes that many."""
-    for what, steps in (("chunk", 400), ("request", 100), ("stream", 50)):
+    for what, steps in (("chunk", 400), ("named-chunk", 400), ("request", 100), ("stream", 50)):
         for name, wrap in VARIANTS.items():
             yield what, name, steps, partial(_asgi, wrap, what)
     for what, steps in (("chunk", 400), ("request", 40)):

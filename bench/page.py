@@ -81,7 +81,7 @@ def targets(run: Run) -> list[Target]:
             2,
             (ours / bare - 1) * 100,
             "%",
-            f"bare, uvicorn takes {bare / CHUNKS * US:.1f} us a chunk, of which 2 % are less than one call of a function",
+            f"bare, uvicorn takes {bare / CHUNKS * US:.1f} us a chunk, of which 2 % are less than a call of a function",
         ),
         Target("the watchdog, of a core", 1, share.least * 100, "%", WHY["watchdog"]),
         Target("its longest hold, the worst of all looks", 1, hold * MS, "ms", WHY["hold"]),

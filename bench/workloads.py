@@ -17,6 +17,10 @@ EVENT = (
     b'data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"m",'
     b'"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
 )
+NAMED = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"Hello"}}\n\n'
+)
 TICK = b"data: tick\n\n"
 DONE = b"data: [DONE]\n\n"
 STREAM = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}

@@ -107,7 +107,7 @@ BY_CAUSE = About(
     metric=f"{parts.SPANS}; stalls: {parts.LEDGER_OR_SPANS}",
     formula="silent and loud ends per minute by reason, and complete streams that stalled on the way. A 5xx is one "
     "colour among others. Grey is what the ledger of a service counts and its spans do not tell. Readers who left "
-    "before the end, which is no failure, show when you click on their name.",
+    "before the end, which is no failure, show when you click on their name (with Ctrl, beside the others).",
     good="flat at zero.",
     action="note the largest colour and when it began: deploy, provider or proxy?",
 )

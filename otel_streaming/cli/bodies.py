@@ -7,7 +7,6 @@ import zlib
 from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
-from google.protobuf.message import Error as ProtobufError
 
 from otel_streaming.cli.records import REQUESTS
 
@@ -71,7 +70,7 @@ def parse(path: str, body: bytes, *, as_json: bool) -> Message:
             json_format.ParseDict(json.loads(body), request, ignore_unknown_fields=True)
         else:
             request.ParseFromString(body)
-    except (ProtobufError, json_format.Error, ValueError, RecursionError, AttributeError, TypeError) as error:
+    except Exception as error:  # strange input finds errors of any kind: SystemError, RecursionError
         name = request.DESCRIPTOR.name
         raise Refused(400, f"the body is no {name}: {str(error)[:200]}") from error
     return request

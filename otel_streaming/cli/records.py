@@ -155,6 +155,8 @@ def _value(any_value: AnyValue) -> Value:
     if kind == "array_value":
         items = any_value.array_value.values[:_MAX_ITEMS]
         return tuple(_value(item) for item in items if item.WhichOneof("value") != "array_value")
+    if kind == "double_value" and not math.isfinite(any_value.double_value):
+        return str(any_value.double_value)  # JSON has no word for it
     return getattr(any_value, kind) if kind in {"int_value", "double_value", "bool_value"} else ""
 
 

@@ -177,6 +177,7 @@ REFUSED = {
     "no JSON": (HEAD + JSON + LENGTH, b"{", 400, "no ExportTraceServiceRequest"),
     "another JSON": (HEAD + JSON + LENGTH, b"[1]", 400, "no ExportTraceServiceRequest"),
     "no UTF-8": (HEAD + JSON + LENGTH, b"\xff\xfe{", 400, "no ExportTraceServiceRequest"),
+    "half a character": (HEAD + JSON + LENGTH, rb'{"\ud800": 1}', 400, "no ExportTraceServiceRequest"),
     "deep": (HEAD + JSON + LENGTH, DEEP, 400, "no ExportTraceServiceRequest"),
     "another shape": (
         HEAD + JSON + LENGTH,
@@ -216,13 +217,15 @@ def test_spans_of_others_and_spans_that_are_no_streams(receiver, told):
     """What is not a stream of ours is accepted and told nobody; strings and lists are bounded."""
     huge = {"key": "x" * 1000, "value": {"stringValue": "y" * 1000}}
     many = {"key": "many", "value": {"arrayValue": {"values": [{"intValue": "1"}] * 1000}}}
-    full = {**SPAN, "attributes": [*SPAN["attributes"], huge, many]}
+    infinite = {"key": "infinite", "value": {"doubleValue": "Infinity"}}
+    full = {**SPAN, "attributes": [*SPAN["attributes"], huge, many, infinite]}
     ask(receiver, HEAD + JSON + LENGTH, traces(SPAN, scope="others"))
     ask(receiver, HEAD + JSON + LENGTH, traces({**SPAN, "attributes": []}, full))
     (stream,) = (one for one in told if hasattr(one, "trace_id"))
     assert max(len(text) for text in stream.attributes) == 256
     assert len(stream.attributes["x" * 256]) == 256
     assert len(stream.attributes["many"]) == 64
+    assert stream.attributes["infinite"] == "inf"
 
 
 @pytest.mark.parametrize("sent", ["POST /v1", HEAD + JSON + LENGTH.format(10) + "\r\n{"])

@@ -20,7 +20,7 @@ def read(file: Path, signal: str, items: str) -> Iterator[dict[str, Any]]:
     """
     # What follows the last newline is still being written.
     for line in file.read_text().split("\n")[:-1] if file.exists() else ():
-        for resource in json.loads(line)[f"resource{signal}"]:
+        for resource in json.loads(line).get(f"resource{signal}", ()):  # a message may be empty
             shared = {"service.name": ""} | _plain(resource["resource"]).get("attributes", {})
             for scope in resource[f"scope{signal}"]:
                 name = scope["scope"].get("name", "")

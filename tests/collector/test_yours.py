@@ -7,7 +7,7 @@ import yaml
 from senders import BROKEN, QUICK, Service, complaints
 
 from otel_streaming import semconv
-from stack import Collector, StackError, recorded
+from stack import Collector, StackError, free_ports, recorded
 from stack.collector import CONFIGURATION
 
 pytestmark = pytest.mark.e2e
@@ -186,6 +186,36 @@ def test_metrics_elsewhere(tmp_path):
 
         wanted = {semconv.ENDED.name, semconv.SIZES.name, semconv.LEDGER_ENDED.name}
         collector.wait_until(lambda: named() >= wanted, wanted)
+
+
+@pytest.mark.parametrize("queue", [True, False])
+def test_what_is_refused_is_sent_again(tmp_path, monkeypatch, queue):
+    """A pipeline beside ours that hands back an error makes a stream count again; one with a queue does not."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2")  # seconds: enough for one repetition
+    (nobody,) = free_ports(1)
+    dead = {"endpoint": f"http://127.0.0.1:{nobody}", "sending_queue": {"enabled": queue}}
+    traces = {"processors": [], "exporters": ["otlp_http/dead"]}
+    follows = {
+        "exporters": {"otlp_http/dead": dead | {"retry_on_failure": {"enabled": queue}}},
+        "service": {"pipelines": {"traces": traces, "metrics/out": {"exporters": ["file/metrics"]}}},
+    }
+    own = yours(tmp_path, processors={"batch": None}, follows=follows)
+    with Collector(tmp_path, ["derive.yaml", *own, *QUICK], {}) as collector:
+        collector.folder, collector.service = tmp_path, "refused"
+        with Service(collector.otlp_endpoint, collector.service) as sender:
+            sender.stream(BROKEN)
+            sender.flush()
+            sender.stream(BROKEN | {semconv.ROUTE: "/last"})
+
+        def counted():
+            metrics = received(collector, "metrics", ("Metrics", "metrics"))
+            points = [
+                p for metric in metrics if metric["name"] == semconv.ENDED.name for p in metric["sum"]["dataPoints"]
+            ]
+            return {str(point["attributes"]): int(point["asInt"]) for point in points}
+
+        times = collector.wait_until(lambda: len(counted()) == 2 and min(counted().values()) and counted(), "both")
+        assert (set(times.values()) == {1}) is queue
 
 
 @pytest.mark.parametrize("name", ["nginx", "envoy"])

@@ -41,7 +41,7 @@ SERVER = """
         location /limited/ {{
             proxy_http_version 1.1;
             proxy_buffering off;
-            proxy_read_timeout 1s;
+            proxy_read_timeout 2s;
             proxy_pass http://127.0.0.1:{behind}/;
         }}
         location /zipping/ {{

@@ -166,6 +166,10 @@ ROWS = {
         *("path", evidence(read(Way.WHOLE, [3.0, 3.01], crowd=9), told={"whole": [WHOLE._replace(first=2.9)]})),
         *("warn", "the service sent it so"),
     ),
+    "held back for a while, then all at once": (
+        *("path", evidence(read(Way.WHOLE, [1.2, 1.21], crowd=9), told={"whole": [WHOLE._replace(first=0.5)]})),
+        *("fail", "held back, or made at once"),
+    ),
     "in portions": (
         *("path", evidence(read(Way.WHOLE, [1.0, 2.0, 3.0, 4.0], crowd=20), told={})),
         *("warn", "61 events came in 4 portions, 1.0 s apart"),

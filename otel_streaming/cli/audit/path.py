@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from otel_streaming.cli.audit.evidence import Evidence
 
 
-_HELD = 0.5
-_SLOW_START = 1.0
+_HELD = 1.0
+"""Seconds that a chunk is held back, or that nothing comes before all does, from which it is no network's delay."""
+_BRIEF = 0.5
+"""Seconds under which nothing follows from how long an answer took, or from how far its portions are apart."""
 _FEW = 5
 _CROWD = 10
 _AT_ONCE = 0.002
@@ -41,7 +43,7 @@ def _unserved(e: Evidence) -> Answer | None:
 
 def _replayed(e: Evidence) -> Answer | None:
     whole, again = e.reads[Way.WHOLE], e.reads.get(Way.REPEAT)
-    if again is None or not e.repeated or not whole.complete or whole.seconds < _HELD:
+    if again is None or not e.repeated or not whole.complete or whole.seconds < _BRIEF:
         return None
     if again.seconds > _REPLAYED * whole.seconds:
         return None
@@ -65,14 +67,14 @@ def _held_back(e: Evidence) -> Answer | None:
 
 def _burst(e: Evidence) -> Answer | None:
     read = e.reads[Way.WHOLE]
-    if read.first is None or read.first < _SLOW_START or read.spread > read.first / _CROWD:
+    if read.first is None or read.first < _HELD or read.spread > read.first / _CROWD:
         return None
     if not read.encoded and (read.events < _FEW or read.spread > _AT_ONCE * read.events):
         return None
     what = "all of it" if read.encoded else counted(read.events, "event")
     said = f"{what} came within {seconds(read.spread)} after {seconds(read.first)} of nothing"
     record = e.record(Way.WHOLE)
-    if record is not None and record.first is not None:  # and the path has not held it back
+    if record is not None and record.first is not None and read.first - record.first < read.first / _CROWD:
         return Answer(WARN, f"{said}: the service sent it so", "see that the service writes each event when it has it")
     return Answer(FAIL, f"{said}: held back, or made at once", _HOLDING)
 
@@ -80,7 +82,7 @@ def _burst(e: Evidence) -> Answer | None:
 def _portions(e: Evidence) -> Answer | None:
     read = e.reads[Way.WHOLE]
     pieces = len({round(arrival.at, 2) for arrival in read.arrivals if arrival.progress})
-    if pieces < 2 or read.events < _CROWD * pieces or read.spread / (pieces - 1) < _HELD:
+    if pieces < 2 or read.events < _CROWD * pieces or read.spread / (pieces - 1) < _BRIEF:
         return None
     return Answer(
         WARN,

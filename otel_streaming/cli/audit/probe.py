@@ -143,6 +143,7 @@ class Probe:
             self._socket = info["return_value"].get_extra_info("socket")
         elif event == "http11.send_request_headers.started":
             self._started_at = time.monotonic()
+            self._scope.deadline = anyio.current_time() + self._seconds
 
     def _begun(self) -> Stream:
         """Return the stream; where the client left before the answer, one that would have been like the first."""

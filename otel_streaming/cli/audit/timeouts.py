@@ -12,11 +12,9 @@ from otel_streaming.semconv import Reason
 if TYPE_CHECKING:
     from otel_streaming.cli.audit.evidence import Evidence, Read, Record
 
-_NEARLY = 0.95
-"""The share of the time asked for that a read lasts which is ended for it: connecting is a part of that time."""
 _SAME = 0.1
 """Times that differ by less than this share of them are one limit."""
-_JITTER = 0.2
+_JITTER = 0.3
 _IDLE = 1.5
 """How much longer than any silence before a silence is that ends in a cut because of it."""
 
@@ -102,7 +100,7 @@ def _lasted(e: Evidence) -> Answer:
     silence = max(max(read.silences) for read in e.reads.values() if read.way is not Way.SLOW)
     alive = counted(e.reads[Way.WHOLE].summary.keepalives, "keep-alive")
     said = f"longest silence {seconds(silence)}, {alive}; no limit up to {seconds(longest)}"
-    if longest >= _NEARLY * e.longest:
+    if longest >= e.longest:
         return Answer(PASS, said)
     slow = "" if Way.SLOW not in e.reads else f"; a slow reader was served for {seconds(e.reads[Way.SLOW].seconds)}"
     return Answer(

@@ -102,7 +102,7 @@ BY_UPSTREAM = About(
     formula="streams, share of failures by the same definition, over the whole time range, by address; all "
     f"{parts.WITH_SPANS}.",
     good="no coloured cell.",
-    action="a provider that fails here and nowhere else is theirs to explain: send them the trace.",
+    action="a provider that fails here and nowhere else is theirs to explain: send them a trace of the list below.",
 )
 UPSTREAM_CAUSES = About(
     402,
@@ -128,6 +128,14 @@ BY_MODEL = About(
     "and by which end was watched.",
     good="nothing to show.",
     action="one model above the others: route around it, and look at what it answers.",
+)
+FAILED_READS = About(
+    405,
+    "Newest failed reads",
+    metric=f"traces: `{semconv.ROLE}` client, `{semconv.RESULT}` silent or loud, of the cause chosen above",
+    formula="the newest spans of what this service has read from others, that your trace backend has kept.",
+    good="nothing to show.",
+    action="open its trace: above it is the stream that was served from it, and what became of that.",
 )
 COMPARED = About(
     501,
@@ -166,6 +174,8 @@ LONGEST_GAP = Shown(semconv.CHUNK_GAP_MAX, "Longest gap", unit=parts.SECONDS)
 ORIGIN = Shown(semconv.ORIGIN, "By whom", words.ORIGINS)
 FINISH = Shown(semconv.FINISH_REASON, "Finish reason")
 CLOSE_CODE = Shown(semconv.WEBSOCKET_CLOSE_CODE, "Close code")
+ADDRESS = Shown(semconv.SERVER_ADDRESS, "Upstream")
+MODEL = Shown(semconv.MODEL, "Model")
 UPSTREAM = Shown(semconv.UPSTREAM_REASON, "Its upstream", words.REASONS)
 
 THIS_CAUSE = parts.to(
@@ -228,11 +238,13 @@ def _neighbours() -> list[p.AnyPanel]:
         reasons = q.per_minute(q.count_spans(which, STEP, (q.REASON,), role))
         return [Series(reasons, f"{{{{{q.REASON}}}}}"), Series(q.none_of(q.ANY, STEP, role), *words.NONE)]
 
+    shown = (ADDRESS, CAUSE, ORIGIN, *PROGRESS, FINISH, MODEL)
     return [
         tables.listing(BY_UPSTREAM, keys, columns, 6, sort="Failed"),
         p.stack(UPSTREAM_CAUSES, by_cause(q.BAD, Role.CLIENT), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
         p.stack(BY_PROXY, by_cause(q.NOT_OK, Role.PROXY), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
         traces.spans_graph(BY_MODEL, traceql.failures_by(semconv.MODEL), 6),
+        traces.newest(FAILED_READS, traceql.newest_reads([one.attribute for one in shown]), shown, 24),
     ]
 
 

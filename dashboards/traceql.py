@@ -55,7 +55,17 @@ def select(*conditions: str) -> str:
 
 def newest(conditions: Sequence[str], shown: Sequence[Attribute]) -> str:
     """The newest of such streams, with these attributes."""
-    return f"{select(*conditions)} | select({', '.join(map(span, shown))}) with (most_recent=true)"
+    return _newest(select(*conditions), shown)
+
+
+def newest_reads(shown: Sequence[Attribute]) -> str:
+    """The newest of the streams that a service has read and that ended badly: a client's have no route."""
+    conditions = (_BAD, _is(semconv.ROLE, Role.CLIENT), _CAUSE, _SERVICE)
+    return _newest(f"{{ {' && '.join(conditions)} }}", shown)
+
+
+def _newest(spans: str, shown: Sequence[Attribute]) -> str:
+    return f"{spans} | select({', '.join(map(span, shown))}) with (most_recent=true)"
 
 
 def failures_by(attribute: Attribute) -> str:

@@ -93,6 +93,7 @@ IDS = {
         402: "How upstreams fail",
         403: "What the proxies in front saw",
         404: "Failures by model",
+        405: "Newest failed reads",
         500: "What do they have in common?",
         501: "What failures have in common",
         502: "Records",

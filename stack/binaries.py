@@ -121,7 +121,7 @@ PRODUCTS = (
     ),
     Product(name="nginx", on_path={"nginx": "nginx"}, minimum=(1, 18), recipe=_UNPACK, version="-v"),
     Product(name="haproxy", on_path={"haproxy": "haproxy"}, minimum=(2, 6), recipe=_UNPACK, version="-v"),
-    Product(name="tmux", on_path={"tmux": "tmux"}, minimum=(3, 0), recipe=_UNPACK.replace("sbin", "bin"), version="-V"),
+    Product(name="tmux", on_path={"tmux": "tmux"}, minimum=(3, 0), recipe=_UNPACK, version="-V"),
     Product(name="valgrind", on_path={"valgrind": "valgrind"}, minimum=(3, 19), recipe=_UNPACK),
 )
 

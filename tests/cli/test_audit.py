@@ -55,6 +55,8 @@ def begun():
     """Audits that are under way: three at a time from outside, beside them one from inside, where one can listen."""
     with ThreadPoolExecutor(3) as outside, ThreadPoolExecutor(1) as inside:
         yield (outside, "0", OUTSIDE_CASES), (inside, None, INSIDE_CASES), {}
+        for pool in (outside, inside):
+            pool.shutdown(cancel_futures=True)  # nobody waits for those
 
 
 @pytest.fixture

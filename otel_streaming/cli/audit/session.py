@@ -114,7 +114,7 @@ def _listening(port: int | None) -> Iterator[Inside | None]:
             _say(f"port {DEFAULT_PORT} is in use, so the service is not listened to: --receive takes another")
             yield None
         else:
-            _say(f"listening to the service on {receiver.endpoint} (its OTEL_EXPORTER_OTLP_ENDPOINT)")
+            _say(f"listening on {receiver.endpoint} for what the service exports")
             yield inside
 
 

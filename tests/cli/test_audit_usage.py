@@ -85,8 +85,11 @@ LINES = {
         ("curl", "-u", "me", "http://127.0.0.1:1/"),
         "write -u user:password, or user:password@ in the URL",
     ),
-    "an open quote": (("--curl", "curl 'http://127.0.0.1:1/"), "a quote has no end"),
-    "a shell's quotes": (("--curl", "curl $'http://127.0.0.1:1/'"), "give the command without quotes around it"),
+    "an open quote": (("--curl", "curl 'http://127.0.0.1:1/"), "or a quote its end"),
+    "a shell's quotes": (("--curl", "curl $'http://127.0.0.1:1/'"), "to yours without quotes around it"),
+    "quotes of another shell": (("--curl", 'curl ^"http://127.0.0.1:1/^"'), "to yours without quotes around it"),
+    "a digit": (("curl", "-4", "http://127.0.0.1:1/"), "curl's -4 is not known here"),
+    "a file of options": (("curl", "-K", "secret"), "curl's -K is not known here"),
     "no authorities": (("curl", "--cacert", "none.pem", "https://127.0.0.1:1/"), "names no file of certificates"),
 }
 
@@ -261,9 +264,9 @@ def test_refusals_hold_no_secret(cli, writer, status):
 
 def test_a_call_that_may_cost_money_is_made_once(cli, writer):
     """With nobody to ask, a POST or a call with credentials is not repeated, and what that leaves open is said."""
-    for words in (("curl", "-d", "{}"), ("curl", "-H", "Authorization: Bearer x"), ("curl", "-H", "X-Api-Key: x")):
+    for words in (("curl", "-d", "{}"), ("curl", "-H", "Authorization: Bearer x"), ("curl", "-H", "X-Api-Key: x"), ()):
         writer.asked.clear()
-        done = cli("audit", *QUICK, "--json", *words, writer.url)
+        done = cli("audit", *QUICK, "--json", *words, writer.url + "?token=x")
         assert done.returncode == 0, done.stderr
         assert len(writer.asked) == 1
         assert "is not repeated: --yes allows for it" in done.stderr
@@ -309,7 +312,7 @@ def test_curl_lines_mean_what_curl_means():
     """Options in any order, joined, over several lines: the request is curl's."""
     line = """curl -sN -XPUT 'http://127.0.0.1/x' \\
       -H 'Accept: text/event-stream' -H 'X-Empty:' -d a=1 \\
-      --data-raw '@b' -u me:too -A agent --compressed -m 5 -o /dev/null"""
+      --data-raw '@b' -u me:too -A agent --compressed -m 5 -o /dev/null -e http://127.0.0.1/"""
     asked = from_curl(line)
     assert (asked.method, asked.url, asked.body) == ("PUT", "http://127.0.0.1/x", b"a=1&@b")
     assert dict(asked.headers) == {
@@ -317,8 +320,11 @@ def test_curl_lines_mean_what_curl_means():
         "Content-Type": "application/x-www-form-urlencoded",
         "Authorization": "Basic bWU6dG9v",
         "User-Agent": "agent",
+        "Referer": "http://127.0.0.1/",
         "Accept-Encoding": "gzip, deflate",
     }
+    boundary = "------WebKitFormBoundary"
+    assert from_words(["curl", "--data-raw", boundary, "http://127.0.0.1/"]).body == boundary.encode()
     assert from_words(["curl", "--url", "http://127.0.0.1/"]).method == "GET"
     assert dict(from_words(["curl", "--json", "{}", "http://127.0.0.1/"]).headers) == {
         "Accept": "application/json",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
+import getopt
 import re
 import shlex
 from dataclasses import dataclass, replace
-from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 HIDDEN = "…"
@@ -58,7 +57,8 @@ class Asked:
     @property
     def costs(self) -> bool:
         """Whether a repeated call may cost money, or change something: anything but GET, or with credentials."""
-        return self.method != "GET" or any(_SECRET.search(name) for name, _ in self.headers)
+        fields = (field.partition("=")[0] for field in self.parts.query.split("&"))
+        return self.method != "GET" or any(map(_SECRET.search, [*fields, *(name for name, _ in self.headers)]))
 
 
 def _hide(field: str) -> str:
@@ -84,45 +84,50 @@ def from_url(url: str) -> Asked:
     return Asked("GET", parts._replace(netloc=host).geturl(), (("Accept", _ACCEPT), *credentials))
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours; what it says may hold values, so none of it is passed on."""
+_VALUED = {
+    "url": "--url",
+    "request": "-X --request",
+    "header": "-H --header",
+    "data": "-d --data --data-ascii --data-binary",
+    "raw": "--data-raw",
+    "json": "--json",
+    "user": "-u --user",
+    "cookie": "-b --cookie",
+    "agent": "-A --user-agent",
+    "referer": "-e --referer",
+    "cacert": "--cacert",
+    "": "-m --max-time --connect-timeout -o --output -w --write-out",
+}
+"""Options that take a value, by what it is here; those under no name change nothing of the request."""
+_FLAGS = {
+    "compressed": "--compressed",
+    "insecure": "-k --insecure",
+    "": "-N --no-buffer -s --silent -S --show-error -i --include -v --verbose -f --fail --fail-with-body -L --location "
+    "-g --globoff -# --progress-bar --no-progress-meter --http1.1",
+}
+_BY_NAME = {name: what for table in (_VALUED, _FLAGS) for what, names in table.items() for name in names.split()}
+_WITH_VALUE = {name for names in _VALUED.values() for name in names.split()}
+_SHORT = "".join(name[1] + ":" * (name in _WITH_VALUE) for name in _BY_NAME if not name.startswith("--"))
+_LONG = [name[2:] + "=" * (name in _WITH_VALUE) for name in _BY_NAME if name.startswith("--")]
+_UNREADABLE = "this curl command line cannot be read: an option lacks its value, or a quote its end"
 
-    def error(self, message: str) -> NoReturn:  # noqa: ARG002
-        raise UsageError("this curl command line cannot be read: an option lacks its value, or a quote its end")
 
-
-def _parser() -> _Parser:
-    """Return the parser of the options that matter here; a few that change nothing are read and ignored."""
-    parser = _Parser(prog="curl", add_help=False, allow_abbrev=False)
-    parser.add_argument("urls", nargs="*")
-    parser.add_argument("--url", dest="more", action="append", default=[])
-    parser.add_argument("-X", "--request")
-    parser.add_argument("-H", "--header", action="append", default=[])
-    parser.add_argument("-d", "--data", "--data-ascii", "--data-binary", dest="data", action="append", default=[])
-    parser.add_argument("--data-raw", action="append", default=[])
-    parser.add_argument("--json", action="append", default=[])
-    parser.add_argument("-u", "--user")
-    parser.add_argument("-b", "--cookie", action="append", default=[])
-    parser.add_argument("-A", "--user-agent")
-    parser.add_argument("--compressed", action="store_true")
-    parser.add_argument("-k", "--insecure", action="store_true")
-    parser.add_argument("--cacert")
-    for flags in _WITHOUT_EFFECT:
-        parser.add_argument(*flags, action="store_true")
-    parser.add_argument("-m", "--max-time", "--connect-timeout", "-o", "--output", dest="ignored")
-    return parser
-
-
-_WITHOUT_EFFECT = (
-    ("-N", "--no-buffer"),
-    ("-s", "--silent"),
-    ("-S", "--show-error"),
-    ("-i", "--include"),
-    ("-v", "--verbose"),
-    ("-f", "--fail"),
-    ("-L", "--location"),
-    ("--http1.1",),
-)
+def _parsed(words: list[str]) -> dict[str, list[str]]:
+    """Return the values of each option, in order, and the URLs; as curl does, a value may begin with a dash."""
+    try:
+        pairs, urls = getopt.gnu_getopt(words, _SHORT, _LONG)
+    except getopt.GetoptError as error:  # its message may hold values
+        name = f"{'-' if len(error.opt) == 1 else '--'}{error.opt}"
+        if any(known.startswith(name) for known in _BY_NAME):
+            raise UsageError(_UNREADABLE) from None
+        raise UsageError(
+            f"curl's {name} is not known here: take it out if the request is the same without it"
+        ) from None
+    given: dict[str, list[str]] = {what: [] for what in (*_VALUED, *_FLAGS)}
+    for name, value in pairs:
+        given[_BY_NAME[name]].append(value)
+    given["url"] += urls
+    return given
 
 
 def from_curl(line: str) -> Asked:
@@ -131,12 +136,14 @@ def from_curl(line: str) -> Asked:
     Raises:
         UsageError: It cannot be read, or asks for what is not done here.
     """
-    if "$'" in line:
-        raise UsageError("$'...' is a shell's to read: give the command without quotes around it, as audit curl ...")
+    if re.search(r"""\$'|\^"|\^\r?\n""", line):
+        raise UsageError(
+            "$'...' and ^ are a shell's to read: give the command to yours without quotes around it, as audit curl ..."
+        )
     try:
         words = shlex.split(line.replace("\\\r\n", " ").replace("\\\n", " "))
     except ValueError:
-        raise UsageError("this curl command line cannot be read: a quote has no end") from None
+        raise UsageError(_UNREADABLE) from None
     return from_words(words)
 
 
@@ -146,53 +153,53 @@ def from_words(words: list[str]) -> Asked:
     Raises:
         UsageError: They cannot be read, or ask for what is not done here.
     """
-    given, rest = _parser().parse_known_intermixed_args(words[1:] if words[:1] == ["curl"] else words)
-    unknown = [word.partition("=")[0] for word in rest if word.startswith("-")]
-    if unknown:
-        what = unknown[0] if unknown[0].startswith("--") else unknown[0][:2]
-        raise UsageError(f"curl's {what} is not known here: take it out if the request is the same without it")
-    urls = [*given.urls, *given.more, *rest]
-    if len(urls) != 1:
-        raise UsageError(f"the curl command line has {len(urls)} URLs: give it one")
-    asked = replace(from_url(urls[0]), verify=given.cacert or not given.insecure)
+    given = _parsed(words[1:] if words[:1] == ["curl"] else words)
+    if len(given["url"]) != 1:
+        raise UsageError(f"the curl command line has {len(given['url'])} URLs: give it one")
+    asked = replace(from_url(given["url"][0]), verify=_last(given["cacert"]) or not given["insecure"])
     _refuse_files(given)
     return _with_headers(_with_body(asked, given), given)
 
 
-def _refuse_files(given: argparse.Namespace) -> None:
+def _last(values: list[str]) -> str:
+    return values[-1] if values else ""
+
+
+def _refuse_files(given: dict[str, list[str]]) -> None:
     """Refuse what curl would read from a file: an audit sends nothing that is not on its command line."""
     files = (
-        ("-d", any(value.startswith("@") for value in [*given.data, *given.json])),
-        ("-H", any(value.startswith("@") for value in given.header)),
-        ("-b", any("=" not in value for value in given.cookie)),
+        ("-d", any(value.startswith("@") for value in [*given["data"], *given["json"]])),
+        ("-H", any(value.startswith("@") for value in given["header"])),
+        ("-b", any("=" not in value for value in given["cookie"])),
     )
     for option, found in files:
         if found:
             raise UsageError(f"curl's {option} with a file is not read here: write what is in the file in its place")
 
 
-def _with_body(asked: Asked, given: argparse.Namespace) -> Asked:
-    data = "".join(given.json) or "&".join([*given.data, *given.data_raw])
-    sent = bool(given.json or given.data or given.data_raw)
-    method = given.request or ("POST" if sent else asked.method)
+def _with_body(asked: Asked, given: dict[str, list[str]]) -> Asked:
+    data = "".join(given["json"]) or "&".join([*given["data"], *given["raw"]])
+    sent = bool(given["json"] or given["data"] or given["raw"])
+    method = _last(given["request"]) or ("POST" if sent else asked.method)
     if not method.isalpha():
         raise UsageError("curl's -X wants a method, such as POST")
     return replace(asked, method=method.upper(), body=data.encode() if sent else None)
 
 
-def _with_headers(asked: Asked, given: argparse.Namespace) -> Asked:
+def _with_headers(asked: Asked, given: dict[str, list[str]]) -> Asked:
     """Add the headers; a given one takes the place of a default, and an empty one (``-H 'Accept:'``) removes it."""
-    media_type = "application/json" if given.json else _FORM
+    media_type = "application/json" if given["json"] else _FORM
     of_url = dict(asked.headers).get("Authorization", "")
     fields = {
-        "accept": ("Accept", "application/json" if given.json else "*/*"),
+        "accept": ("Accept", "application/json" if given["json"] else "*/*"),
         "content-type": ("Content-Type", media_type if asked.body is not None else ""),
-        "authorization": ("Authorization", _basic(given.user) if given.user is not None else of_url),
-        "cookie": ("Cookie", "; ".join(given.cookie)),
-        "user-agent": ("User-Agent", given.user_agent or ""),
-        "accept-encoding": ("Accept-Encoding", "gzip, deflate" if given.compressed else ""),
+        "authorization": ("Authorization", _basic(_last(given["user"])) if given["user"] else of_url),
+        "cookie": ("Cookie", "; ".join(given["cookie"])),
+        "user-agent": ("User-Agent", _last(given["agent"])),
+        "referer": ("Referer", _last(given["referer"])),
+        "accept-encoding": ("Accept-Encoding", "gzip, deflate" if given["compressed"] else ""),
     }
-    for header in given.header:
+    for header in given["header"]:
         name, colon, value = header.partition(":")
         if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.strip().isprintable():
             raise UsageError("curl's -H wants 'Name: value'")

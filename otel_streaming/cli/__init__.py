@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 
 NEEDS = ("typer", "rich", "httpx", "h11", "opentelemetry.proto")
@@ -14,6 +15,9 @@ def main() -> None:
     missing = [name for name in NEEDS if not _there(name)]
     if missing:
         sys.exit(_refuse(HINT.format(missing=", ".join(missing))))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # neither closed nor somebody's own
+            stream.reconfigure(errors="replace")  # what a terminal's encoding lacks
     from otel_streaming.cli.app import app  # noqa: PLC0415 - needs what was just looked for
 
     app()

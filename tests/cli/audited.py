@@ -96,6 +96,7 @@ class Writer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     pieces, pause, status, fields, moves = 12, 0.05, 200, {}, {}
+    halves, end, greeting = False, b"\n", 0.0  # each event in two pieces; line end; s before a TLS handshake
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Writing)
@@ -122,6 +123,10 @@ class Writer(http.server.ThreadingHTTPServer):
 class _Writing(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def setup(self):
+        time.sleep(self.server.greeting)
+        super().setup()
+
     def do_GET(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -137,12 +142,16 @@ class _Writing(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for _ in range(self.server.pieces if "Content-Length" not in fields else 0):
             time.sleep(self.server.pause)
-            self._chunk(b'data: {"object": "chat.completion.chunk", "choices": []}\n\n')
+            self._event(b'data: {"object": "chat.completion.chunk", "choices": []}')
         if "Content-Length" not in fields:
-            self._chunk(b"data: [DONE]\n\n")
+            self._event(b"data: [DONE]")
             self._chunk(b"")
 
     do_POST = do_GET  # noqa: N815 - the library's name
+
+    def _event(self, data):
+        for piece in (data + self.server.end, self.server.end) if self.server.halves else (data + 2 * self.server.end,):
+            self._chunk(piece)
 
     def _chunk(self, piece):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))

@@ -110,6 +110,12 @@ ANSWERS = {
     "a page": (200, {"Content-Length": "0", "Content-Type": "text/html"}, "no stream: ask for one: often by"),
     "another host": (307, {"Content-Length": "0", "Location": "http://localhost:1/?key=secret"}, "ask there if it is"),
     "another scheme": (307, {"Content-Length": "0", "Location": "ftp://127.0.0.1/"}, "ask there if it is"),
+    "a port that is none": (
+        307,
+        {"Content-Length": "0", "Location": "http://127.0.0.1:99999/"},
+        "127.0.0.1:99999, which",
+    ),
+    "no place": (307, {"Content-Length": "0", "Location": "http://\x1b[31m/"}, "with one that is no HTTP"),
     "round and round": (307, {"Content-Length": "0", "Location": "/stream"}, "redirected 4 times: ask where it leads"),
 }
 
@@ -161,10 +167,13 @@ def test_tls(cli, tmp_path):
         url = server.url.replace("http:", "https:")
         told = refused(cli("audit", *QUICK, url))
         assert "is not trusted (self-signed certificate): give its authority by curl's --cacert, or -k" in told
+        server.greeting = 0.5  # the time to leave is counted from the request, and not from the handshake
         for option in (["-k"], ["--cacert", pem]):
             done = cli("audit", *QUICK, "--json", "--max-requests", 2, "curl", *option, url)
             assert done.returncode == 0, done.stderr
-            assert [read["way"] for read in json.loads(done.stdout)["reads"]] == ["whole", "leave"]
+            reads = json.loads(done.stdout)["reads"]
+            assert [read["way"] for read in reads] == ["whole", "leave"]
+            assert reads[1]["status"] == 200
         assert "without an answer, or with one that is no HTTP: http or https?" in refused(
             cli("audit", *QUICK, server.url)
         )
@@ -294,6 +303,28 @@ def test_a_call_that_may_cost_money_is_asked_for(tmp_path, writer, reply, reques
     assert b"may cost money, or change something; repeat it? [y/N]" in shown
     assert b"request 1 of at most" in shown
     assert len(writer.asked) == requests
+
+
+def test_without_input_and_on_a_terminal_of_ascii(tmp_path, writer):
+    """Where there is nobody to ask and no way to show all characters, the report is written all the same."""
+    script = Path(sys.executable).with_name("otel-streaming")
+    words = [script, "audit", *QUICK, "curl", "-d", "{}", f"{writer.url}?key=secret"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" "$@" <&-', *words], capture_output=True, check=False, cwd=tmp_path, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"/stream?key=?\n" in done.stdout
+    assert b"is not repeated: --yes allows for it" in done.stderr
+
+
+def test_events_in_halves(cli, writer):
+    """An event that comes in two pieces is one event, whichever of the line ends is used."""
+    writer.halves = True
+    for end in (b"\n", b"\r", b"\r\n"):
+        writer.end = end
+        report = json.loads(cli("audit", *QUICK, "--max-requests", 1, "--json", writer.url).stdout)
+        assert [read["events"] for read in report["reads"]] == [5]
 
 
 def test_bounds(cli, writer):

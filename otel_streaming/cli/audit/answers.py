@@ -7,7 +7,6 @@ import socket
 import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -84,16 +83,16 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 def _elsewhere(asked: Asked, request: httpx.Request) -> Asked:
     """Return what a redirect asks for; only at the same origin, or at the same host by https."""
-    there, here = urlsplit(str(request.url)), asked.parts
-    origins = [(parts.scheme, parts.hostname, parts.port or _DEFAULT_PORT.get(parts.scheme)) for parts in (here, there)]
-    upgraded = origins == [("http", here.hostname, 80), ("https", here.hostname, 443)]
+    here, there = httpx.URL(asked.url), request.url
+    origins = [(url.scheme, url.host, url.port or _DEFAULT_PORT.get(url.scheme)) for url in (here, there)]
+    upgraded = origins == [("http", here.host, 80), ("https", here.host, 443)]
     if origins[0] != origins[1] and not upgraded:
         raise NoStreamError(
-            f"redirects to {there.scheme}://{there.hostname}, which is another place, and is not followed: "
+            f"redirects to {there.scheme}://{there.netloc.decode()}, which is another place, and is not followed: "
             "ask there if it is yours"
         )
     body = asked.body if request.method == asked.method else None  # RFC 9110, section 15.4.4
-    return replace(asked, url=str(request.url), method=request.method, body=body)
+    return replace(asked, url=str(there), method=request.method, body=body)
 
 
 def refusal(asked: Asked, error: Exception) -> NoStreamError:
@@ -119,13 +118,13 @@ _ERRORS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str]
         "the certificate of {origin} is not trusted ({detail}): give its authority by curl's --cacert, or -k",
     ),
     (ssl.SSLError, "no TLS with {origin} ({detail}): is it https at all there?"),
-    ((socket.gaierror, UnicodeError, httpx.InvalidURL), "the name {host} is not known: is it spelt right?"),
-    (httpx.ConnectTimeout, "no connection to {origin} in time: is it reachable from here, or behind a firewall?"),
-    (httpx.ConnectError, "no connection to {origin}: is the service running, and on this port?"),
-    (httpx.LocalProtocolError, "the request cannot be sent: look for characters in its headers that do not belong"),
     (
         httpx.RemoteProtocolError,
         "{origin} closed the connection without an answer, or with one that is no HTTP: http or https?",
     ),
+    ((socket.gaierror, UnicodeError, httpx.InvalidURL), "the name {host} is not known: is it spelt right?"),
+    (httpx.ConnectTimeout, "no connection to {origin} in time: is it reachable from here, or behind a firewall?"),
+    (httpx.ConnectError, "no connection to {origin}: is the service running, and on this port?"),
+    (httpx.LocalProtocolError, "the request cannot be sent: look for characters in its headers that do not belong"),
     (httpx.ReadError, "{origin} closed the connection without an answer: http or https?"),
 )

@@ -41,7 +41,9 @@ _NEARLY = 0.9
 _SMALL_WINDOW = 1 << 16
 """Bytes of a slow reader's receive buffer."""
 _STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
-_DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
+_DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\r", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
+_LONGEST = 3
+"""Bytes of the longest delimiter without its last."""
 
 
 class Probe:
@@ -52,12 +54,10 @@ class Probe:
         way: How to read.
         seconds: How long the read may last.
         whole: The first read, by which the others know where half is, and how slow is slow.
-        tell: Called with every piece that comes: seconds since the request, pieces so far.
+        tell: Called with every piece that comes: how many so far.
     """
 
-    def __init__(
-        self, asked: Asked, way: Way, seconds: float, whole: Read | None, tell: Callable[[float, int], None]
-    ) -> None:
+    def __init__(self, asked: Asked, way: Way, seconds: float, whole: Read | None, tell: Callable[[int], None]) -> None:
         self._asked = asked
         self._way = way
         self._seconds = seconds
@@ -65,7 +65,7 @@ class Probe:
         self._tell = tell
         self._trace_id = secrets.token_hex(16)
         self._arrivals: list[Arrival] = []
-        self._events = 0
+        self._events, self._tail = 0, b""
         self._digest = hashlib.sha256()
         self._cache, self._control, self._encoded = Cache.NONE, "", False
         self._stream: Stream | None = None
@@ -82,8 +82,6 @@ class Probe:
         """
         client = self._client()
         self._started_at = time.monotonic()
-        if self._way is Way.LEAVE and self._whole is not None:  # a stream that comes all at its end is left before
-            self._after(self._whole.seconds / 2, self._leave)
         try:
             with anyio.move_on_after(self._seconds) as self._scope:
                 await self._exchange(client)
@@ -144,6 +142,8 @@ class Probe:
         elif event == "http11.send_request_headers.started":
             self._started_at = time.monotonic()
             self._scope.deadline = anyio.current_time() + self._seconds
+            if self._way is Way.LEAVE and self._whole is not None:  # a stream that comes all at its end is left before
+                self._after(self._whole.seconds / 2, self._leave)
 
     def _begun(self) -> Stream:
         """Return the stream; where the client left before the answer, one that would have been like the first."""
@@ -159,16 +159,22 @@ class Probe:
         progress = stream.chunk(now, piece)
         if progress:
             stream.idle_since = now
-            marks = _DELIMITERS.get(Protocol(stream.shape.protocol), ())
-            self._events += max((piece.count(mark) for mark in marks), default=1)
+            self._events += self._ended(stream, piece)
         self._arrivals.append(Arrival(now - self._started_at, len(piece), progress))
         self._digest.update(piece)
-        self._tell(now - self._started_at, len(self._arrivals))
+        self._tell(len(self._arrivals))
         if self._leaving is not None:
             heard, size = self._leaving.heard + 1, self._leaving.size + len(piece)
             self._leaving = replace(self._leaving, heard=heard, size=size)
         elif self._way is Way.LEAVE and self._whole is not None and stream.size >= self._whole.summary.size / 2:
             self._leave()
+
+    def _ended(self, stream: Stream, piece: bytes) -> int:
+        """Return how many events end in a piece: a delimiter may have begun in the one before."""
+        joined, before = self._tail + piece, len(self._tail)
+        self._tail = joined[-_LONGEST:]
+        marks = _DELIMITERS.get(Protocol(stream.shape.protocol), ())
+        return max((joined[max(0, before + 1 - len(mark)) :].count(mark) for mark in marks), default=1)
 
     async def _pause(self, stream: Stream) -> None:
         """Read slowly: as if all that is to come took nearly all the time there is."""
@@ -187,9 +193,11 @@ class Probe:
         if self._leaving is not None or self._whole is None:
             return
         at = time.monotonic() - self._started_at
-        self._leaving = Leaving(at, time.time())
-        if self._socket is not None:
+        try:
             self._socket.shutdown(socket.SHUT_WR)
+        except OSError:  # the other side has reset the connection: the next read will tell
+            return
+        self._leaving = Leaving(at, time.time())
         self._after(min(_LISTEN_SECONDS, max(0.0, self._whole.seconds - at) / 2), self._close)
 
     def _close(self) -> None:

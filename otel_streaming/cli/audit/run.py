@@ -100,12 +100,10 @@ class Run:
         asked: What to ask for.
         bounds: How far to go.
         inside: What the service tells; None where nobody listens.
-        tell: Called with what is going on, seconds of it, and pieces so far.
+        tell: Called with what is going on, and pieces so far.
     """
 
-    def __init__(
-        self, asked: Asked, bounds: Bounds, inside: Inside | None, tell: Callable[[str, float, int], None]
-    ) -> None:
+    def __init__(self, asked: Asked, bounds: Bounds, inside: Inside | None, tell: Callable[[str, int], None]) -> None:
         self._asked = asked
         self._bounds = bounds
         self._inside = inside
@@ -152,7 +150,7 @@ class Run:
         while self._made < self._bounds.requests and (left := self._until - time.monotonic()) > 0:
             self._made += 1
             tell = partial(self._tell, f"request {self._made} of at most {self._bounds.requests}: {way.words}")
-            tell(0.0, 0)
+            tell(0)
             try:
                 self._keep(await Probe(self._asked, way, min(left, self._bounds.longest), whole, tell).read())
             except RedirectedError as redirected:
@@ -187,7 +185,7 @@ class Run:
             unheard = not inside.heard and time.monotonic() > self._answered_at + _UNHEARD
             if unheard or wanted <= inside.records.keys():
                 break
-            self._tell("waiting for what the service tells", waited, len(wanted & inside.records.keys()))
+            self._tell("waiting for what the service tells", len(wanted & inside.records.keys()))
             await anyio.sleep(_POLL)
         else:
             hurried = waited < self._bounds.wait

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from otel_streaming.cli.audit import report
 from otel_streaming.cli.audit.bounds import DEFAULT_PORT
@@ -68,7 +69,7 @@ class Session:
         _say(f"up to {b.requests} requests, {b.seconds:.0f} s in all, {b.longest:.0f} s each")
         if self.yes or b.requests == 1 or not asked.costs:
             return b
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             _say("each call may cost money, or change something, and is not repeated: --yes allows for it")
         elif typer.confirm("each call may cost money, or change something; repeat it?", err=True):
             return b
@@ -119,16 +120,24 @@ def _listening(port: int | None) -> Iterator[Inside | None]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, float, int], None]]:
+def _progress() -> Iterator[Callable[[str, int], None]]:
     """Show what is going on: on a terminal as it changes, elsewhere one line for each thing."""
     console = Console(stderr=True, highlight=False)
     if console.is_terminal:
-        with console.status("") as status:
-            yield lambda what, at, pieces: status.update(f"{what}, {at:.0f} s, {pieces} pieces")
+        text = TextColumn("{task.description}, {task.elapsed:.0f} s, {task.completed} pieces")
+        with Progress(SpinnerColumn(), text, console=console, transient=True) as shown:
+            task = shown.add_task("")
+
+            def update(what: str, pieces: int) -> None:
+                if shown.tasks[0].description != what:
+                    shown.reset(task, description=what)
+                shown.update(task, completed=pieces)
+
+            yield update
         return
     said = set()
 
-    def line(what: str, _: float, __: int) -> None:
+    def line(what: str, _: int) -> None:
         if what not in said:
             said.add(what)
             _say(what)

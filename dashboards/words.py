@@ -51,7 +51,7 @@ USERS_SAW = Word("what users saw", PURPLE)
 USERS_AND_LEAVERS = Word("the same, and readers who gave up", BLUE)
 PANEL_SAYS = Word("what your 5xx panel says", RED)
 
-STALLED = Word("completed, but stalled", "super-light-yellow")
+STALLED = Word(_words.STALLED, "super-light-yellow")
 NONE = Word("none of these", GREY)
 ALL = Word("all together", "text")
 UNEXPLAINED = Word("cause not reported", GREY)

@@ -38,6 +38,10 @@ REASONS = {
     Reason.UNKNOWN: "unknown",
 }
 
+STALLED = "completed, but stalled"
+MASKED = "completed, its upstream did not"
+"""Of streams that ended well, and yet."""
+
 STATES = {
     State.FLOWING: "flowing",
     State.WAITING: "waiting for the first chunk",

@@ -97,7 +97,23 @@ def test_filters():
     streams.read(active(2, route="/chat"), 0)
     assert streams.open(Role.SERVER, 0) == {State.FLOWING: 2}
     assert streams.totals(Role.SERVER) == {Result.SILENT: 1, Result.OK: 1}
-    assert list(streams.recent) == [told[0], told[3]]
+    assert streams.shown(10) == [told[0], told[3]]
+
+
+def test_failures_stay_in_sight():
+    """Where many end well, the last failures keep half of the room, in their order; where few end, all is shown."""
+    streams = Streams()
+    failed = [ended("silent", "missing_terminal", route=f"/{n}") for n in range(4)]
+    fine = [ended(route=f"/fine/{n}") for n in range(20)]
+    for stream in (*failed, *fine):
+        streams.ended(stream)
+    assert streams.shown(6) == [*failed[1:], *fine[-3:]]
+    assert streams.shown(1) == fine[-1:]
+    assert streams.shown(0) == streams.shown(-5) == []
+    assert streams.shown(24) == streams.shown(100) == [*failed, *fine]
+    newer = ended("loud", "http_5xx")
+    streams.ended(newer)
+    assert streams.shown(4) == [failed[3], *fine[-2:], newer]
 
 
 def test_memory_is_bounded(monkeypatch):
@@ -112,8 +128,8 @@ def test_memory_is_bounded(monkeypatch):
             streams.read(reading(sc.LEDGER_ENDED, at, at=at, process=str(number), result="silent"), at)
     for number in range(100):
         streams.read(reading(sc.LEDGER_ENDED, 1, at=2, process="many", route=f"/{number}", result="silent"), 2)
-    assert len(streams.recent) == KEPT
-    assert streams.recent[-1].text(sc.ROUTE) == f"/{KEPT + 49}"
+    assert len(streams.shown(1000)) == KEPT
+    assert streams.shown(1)[0].text(sc.ROUTE) == f"/{KEPT + 49}"
     assert streams.totals(Role.SERVER) == {Result.OK: KEPT + 50, Result.SILENT: 100}
     assert len(streams._processes) == 10
     assert len(streams._processes["many"].ledger) == 5

@@ -132,6 +132,20 @@ def test_sparklines(values, shown):
     assert words.bars(values) == shown
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({sc.STALL_COUNT: 1}, "completed, but stalled"),
+        ({sc.MASKED: True, sc.STALL_COUNT: 1}, "completed, its upstream did not"),
+        ({sc.MASKED: False, sc.STALL_COUNT: 0}, "complete"),
+    ],
+)
+def test_what_is_complete_and_yet(more, said):
+    """A stream that ended well says what was wrong with it all the same; one that did not says why it ended."""
+    assert words.reason(ended(**more)) == said
+    assert words.reason(ended("silent", "producer_error", **more)) == "failed: exception in the code"
+
+
 def test_a_line():
     """A stream in one line, for a log."""
     stream = ended("silent", "missing_terminal", **{sc.ORIGIN: "upstream", sc.TIME_TO_FIRST_CHUNK: 0.25})

@@ -123,7 +123,7 @@ class Screen:
         from otel_streaming.cli.live.view import table  # noqa: PLC0415
 
         width, height = self._console.size
-        rows = list(streams.recent)[-height // 2 :] if streams else []
+        rows = streams.shown(height // 2) if streams else []
         self._live.update(table(rows, width) if rows else "", refresh=True)
         self._live.stop()
         self._echo.close()

@@ -12,7 +12,7 @@ from otel_streaming._config import Globs
 from otel_streaming.semconv import Reason, Result, Role, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from otel_streaming.cli.records import EndedStream, Reading, Value
 
@@ -63,14 +63,14 @@ class Streams:
     """The state of everything that is shown.
 
     Attributes:
-        recent: The last streams that ended and are wanted, the newest last.
         reasons: How many ended in which way, by role, for those that failed.
         heard: Whether anything has been heard of streams at all.
     """
 
     def __init__(self, wanted: Wanted | None = None) -> None:
         self._wanted = wanted or Wanted()
-        self.recent: deque[EndedStream] = deque(maxlen=KEPT)
+        self._recent: deque[EndedStream] = deque(maxlen=KEPT)
+        self._failed: deque[EndedStream] = deque(maxlen=KEPT)
         self.reasons: Counter[tuple[Role, Reason]] = Counter()
         self.silences: deque[float] = deque(maxlen=_HISTORY)
         self.heard = False
@@ -85,12 +85,22 @@ class Streams:
             return False
         role, result = _count(stream.attributes)
         self._spans[role, result] += 1
-        if result in {Result.SILENT, Result.LOUD}:
+        failed = result in {Result.SILENT, Result.LOUD}
+        if failed:
             self.reasons[role, _one_of(Reason, stream.text(sc.REASON), Reason.UNKNOWN)] += 1
         shown = self._wanted.shows(stream)
         if shown:
-            self.recent.append(stream)
+            self._recent.append(stream)
+        if shown and failed:
+            self._failed.append(stream)
         return shown
+
+    def shown(self, room: int) -> list[EndedStream]:
+        """Return the last streams that ended and are wanted, the newest last; the last failures have half the room."""
+        place = {id(stream): number for number, stream in enumerate((*self._failed, *self._recent))}
+        failed = _last(self._failed, room // 2)
+        rest = [stream for stream in self._recent if all(stream is not one for one in failed)]
+        return sorted((*failed, *_last(rest, room - len(failed))), key=lambda stream: place[id(stream)])
 
     def read(self, reading: Reading, now: float) -> None:
         """Take note of a value; ``now`` in seconds of any one clock.
@@ -155,6 +165,10 @@ class Streams:
 
 def _count(attributes: Mapping[str, Value]) -> Count:
     return _role(attributes), _one_of(Result, str(attributes.get(sc.RESULT)), Result.UNKNOWN)
+
+
+def _last(streams: Iterable[EndedStream], count: int) -> list[EndedStream]:
+    return list(streams)[-count:] if count > 0 else []
 
 
 def _role(attributes: Mapping[str, Value]) -> Role:

@@ -34,6 +34,7 @@ RESULTS: dict[str, str] = {
     Result.CANCELLED: "blue",
 }
 """As on the dashboards: what failed silently is purple, what failed loudly red, the reader's doing blue."""
+_DOUBTFUL = "yellow"
 _STATES = {
     State.FLOWING: "green",
     State.WAITING: "blue",
@@ -83,9 +84,8 @@ def screen(streams: Streams, title: str, width: int, height: int, now: float) ->
     if verdict(streams) != NOTHING:
         texts[-1].stylize("bold")
     room = height - len(texts) - 2
-    if room < 1 or not streams.recent:
-        return Group(*texts[: max(1, height)])
-    return Group(*texts, "", table(list(streams.recent)[-room:], width))
+    rows = streams.shown(room)
+    return Group(*texts, "", table(rows, width)) if rows else Group(*texts[: max(1, height)])
 
 
 def _open(streams: Streams, now: float) -> Iterator[str]:
@@ -115,7 +115,7 @@ def table(rows: Sequence[EndedStream], width: int) -> Table:
         )
     called = words.full_name if len({stream.service for stream in rows}) > 1 else words.name
     for stream in rows:
-        style = RESULTS.get(stream.text(sc.RESULT), "")
+        style = _DOUBTFUL if words.doubt(stream) else RESULTS.get(stream.text(sc.RESULT), "")
         drawn.add_row(
             *(
                 Text(_end_of(called(stream), rest) if size == _REST else column.cell(stream), style=style)

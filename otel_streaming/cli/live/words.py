@@ -46,8 +46,17 @@ def result(stream: EndedStream) -> str:
 
 
 def reason(stream: EndedStream) -> str:
-    """Return why it ended; of one that is complete but stood still, that too."""
-    return _said(_words.REASONS, stream.text(sc.REASON))
+    """Return why it ended; of one that is complete, what was wrong all the same."""
+    return doubt(stream) or _said(_words.REASONS, stream.text(sc.REASON))
+
+
+def doubt(stream: EndedStream) -> str:
+    """Return what was wrong with a stream that is complete; empty if nothing was."""
+    if stream.text(sc.OUTCOME) != sc.Outcome.COMPLETED:
+        return ""
+    if stream.attributes.get(sc.MASKED) is True:
+        return _words.MASKED
+    return _words.STALLED if stream.number(sc.STALL_COUNT) else ""
 
 
 def origin(stream: EndedStream) -> str:

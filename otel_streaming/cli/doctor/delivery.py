@@ -107,8 +107,8 @@ def derived(case: Case) -> Finding:
         ENDED.prometheus,
         f"the probe stream came back as {ENDED.prometheus}",
         f"the collector took the probe's span, and no {ENDED.prometheus} came of it",
-        "otel-streaming export collector DIR, and put its derive.yaml in front of your configuration "
-        "(docs/collector.md); Prometheus needs --web.enable-otlp-receiver",
+        "otel-streaming export collector DIR, and start the collector with its config.yaml, or with derive.yaml and "
+        "what you have (docs/collector.md); Prometheus needs --web.enable-otlp-receiver",
         case,
     )
 

@@ -52,8 +52,9 @@ def dashboards() -> str:
             "# Dashboards",
             "",
             "Generated from `dashboards/*.py`; every panel says the same in its (i), with what is good and what to",
-            "do first. Import all of `dashboards/out/*.json` into Grafana 10.4 or later: they link to each other, and",
-            "every link keeps the time range and what you have chosen.",
+            "do first. Import all of `dashboards/out/*.json` (`otel-streaming export dashboards DIR` writes them) into",
+            "Grafana 10.4 or later: they link to each other, and every link keeps the time range and what you have",
+            "chosen.",
             "",
             *markdown_table(
                 ["file", "dashboard", "asks"],

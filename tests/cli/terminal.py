@@ -1,5 +1,6 @@
 """A real terminal, by tmux: what is typed, and what is seen."""
 
+import contextlib
 import os
 import subprocess
 
@@ -25,7 +26,10 @@ class Terminal:
 
     def __enter__(self):
         self._tmux("new-session", "-d", *self._size, "env", "-u", "TMUX", "sh")
-        self.wait_for("$")
+        with contextlib.ExitStack() as undo:
+            undo.push(self)
+            self.wait_for("$")
+            undo.pop_all()
         return self
 
     def __exit__(self, *_):

@@ -33,6 +33,7 @@ ADDRESS = "127.0.0.1"
 MAX_HELD = 8 * MAX_BODY
 """Bytes of all requests that are being read."""
 MAX_CONNECTIONS = 256
+"""So many are served; as many more are told to come again, and beyond these nobody is listened to."""
 IDLE_SECONDS, REQUEST_SECONDS = 90.0, 15.0
 """How long a connection may say nothing between two requests, and how long one request may take to come."""
 _NAMES = (ADDRESS, "localhost")
@@ -132,6 +133,9 @@ class Receiver:
         server.close()  # the tasks of its connections are cancelled with the loop, and close them
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._writers) >= 2 * MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         conversation = Conversation(reader, writer, self._idle, self._patience)
         try:

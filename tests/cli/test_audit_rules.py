@@ -193,7 +193,11 @@ ROWS = {
         "time-outs",
         evidence(*cuts(3.0, 3.1)),
         "fail",
-        "cut off after 3.0 s, 3.1 s (a limit on the whole)",
+        "cut off after 3.0 s, 3.1 s (at one age, as by a limit on the whole)",
+    ),
+    "cut by the service": (
+        *("time-outs", evidence(*cuts(3.0, 3.1), told=instead(whole=[BROKEN]))),
+        *("fail", 'cut off after 3.0 s, 3.1 s; the service recorded: "failed: exception in the code"'),
     ),
     "cut at any age": ("time-outs", evidence(*cuts(3.0, 4.5)), "fail", "not at one time: no limit"),
     "cut once": ("time-outs", evidence(*cuts(2.95)), "fail", "cut off after 3.0 s (once, of 1 read)"),
@@ -225,7 +229,7 @@ ROWS = {
     ),
     "stops late": (
         *("cancel", evidence(told=instead(leave=[GONE._replace(abandoned_seconds=3.0, abandoned_chunks=5)]))),
-        *("warn", "only a while after the service had noticed (wasted: 3.0 s, 5 chunks"),
+        *("warn", "stopped only a while after the service had noticed (wasted: 3.0 s, 5 chunks"),
     ),
     "ran to its end": (
         *("cancel", evidence(told=instead(leave=[GONE._replace(abandoned_chunks=13)]))),

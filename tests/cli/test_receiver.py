@@ -110,6 +110,17 @@ def test_what_the_real_exporters_send(receiver, told, compression):
     assert sum(hasattr(one, "trace_id") or hasattr(one, "metric") for one in told) == 2
 
 
+def test_ids_of_either_case():
+    """Traces are told by their ids whoever made the spans, and whatever case JSON has them in."""
+    seen, found = [], []
+    with Receiver(on_trace=seen.append, on_stream=lambda stream: found.append(stream.trace_id)) as receiver:
+        for scope in ("others", sc.SCOPE):
+            assert ask(
+                receiver, HEAD + JSON + LENGTH, traces({**SPAN, "traceId": SPAN["traceId"].upper()}, scope=scope)
+            )
+    assert (seen, found) == ([ID + ID] * 2, [ID + ID])
+
+
 @pytest.mark.parametrize(
     ("encoding", "pack"),
     [("", bytes), ("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
@@ -259,6 +270,10 @@ def test_too_many(receiver, monkeypatch):
             others.enter_context(connect(receiver))
         status, message = ask(receiver, HEAD + JSON + LENGTH, b"{}")
         assert (status, "try again" in message) == (503, True)
+        for _ in range(3):
+            others.enter_context(connect(receiver))
+        with connect(receiver) as beyond, contextlib.suppress(ConnectionResetError):
+            assert beyond.recv(1) == b""
     wait_until(lambda: ask(receiver, HEAD + JSON + LENGTH, b"{}")[0] == 200, "room again")
     monkeypatch.setattr(module, "MAX_HELD", 100)
     assert ask(receiver, HEAD + JSON + LENGTH, b"{}" + b" " * 200)[0] == 503

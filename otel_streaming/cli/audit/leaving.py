@@ -135,8 +135,10 @@ def _stopped(e: Evidence) -> Answer | None:
     if record is None:
         return None
     if record.abandoned_seconds <= PROMPT:
-        return Answer(PASS, f"generation stopped when the service had noticed ({_wasted(record, e)})")
-    return Answer(WARN, f"generation stopped only a while after the service had noticed ({_wasted(record, e)})", _STOP)
+        said = "the response's work stopped when the service had noticed"
+        return Answer(PASS, f"{said} ({_wasted(record, e)}); a task apart from the response would not show")
+    said = "the response's work stopped only a while after the service had noticed"
+    return Answer(WARN, f"{said} ({_wasted(record, e)})", _STOP)
 
 
 def _works_on(e: Evidence) -> Answer | None:

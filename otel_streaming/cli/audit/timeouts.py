@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _SAME = 0.1
 """Times that differ by less than this share of them are one limit."""
 _JITTER = 0.3
+_NOT_ITS_OWN = {Reason.CLIENT_DISCONNECT, Reason.COMPLETED, Reason.MISSING_TERMINAL}
+"""What a service records of a cut that it did not make, or does not know the cause of."""
 _IDLE = 1.5
 """How much longer than any silence before a silence is that ends in a cut because of it."""
 
@@ -26,7 +28,11 @@ def _cut(e: Evidence) -> Answer | None:
     kind = _kind(cuts)
     times = [read.silences[-1] if kind is _Cut.SILENCE else read.seconds for read in cuts]
     said = ", ".join(map(seconds, times))
-    seen = next((_seen(record) for read in cuts if (record := e.record(read.way))), "")
+    record = next((record for read in cuts if (record := e.record(read.way))), None)
+    if record is not None and record.reason not in _NOT_ITS_OWN:
+        text = f"{kind.text.format(said)}; the service recorded: {in_words(record.reason)}"
+        return Answer(FAIL, text, "find why in its log, or in the traces named here")
+    seen = "" if record is None else _seen(record)
     return Answer(FAIL, f"{kind.text.format(said)} ({_limit(e, cuts, kind, times)}){seen}", kind.advice)
 
 
@@ -59,7 +65,7 @@ class _Cut(Enum):
     )
     AGE = (
         "cut off after {}",
-        "a limit on the whole",
+        "at one age, as by a limit on the whole",
         "find the limit of this length (proxy, load balancer, server, the call to the model), and give streams more",
     )
 

@@ -63,6 +63,7 @@ def refused(done):
 
 
 LINES = {
+    "options of curl": (("-H", "A: b", "http://127.0.0.1:1/"), "write it after the word curl, as"),
     "no words": ((), "give a URL, or a curl command line"),
     "both": (("http://127.0.0.1:1/", "--curl", "curl http://127.0.0.1:1/"), "one of them only"),
     "two URLs": (("http://127.0.0.1:1/", "http://127.0.0.1:1/"), "give one URL"),
@@ -354,6 +355,8 @@ def test_curl_lines_mean_what_curl_means():
         "Referer": "http://127.0.0.1/",
         "Accept-Encoding": "gzip, deflate",
     }
+    framed = from_words(["curl", "-H", "Content-Length: 9", "-H", "transfer-encoding: chunked", "http://127.0.0.1/"])
+    assert dict(framed.headers) == {"Accept": "*/*"}
     boundary = "------WebKitFormBoundary"
     assert from_words(["curl", "--data-raw", boundary, "http://127.0.0.1/"]).body == boundary.encode()
     assert from_words(["curl", "--url", "http://127.0.0.1/"]).method == "GET"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from otel_streaming.cli.audit.bounds import DEFAULT_PORT, Bounds
+from otel_streaming.cli.audit.curl import OPTIONS
 
 
 class AuditCommand(TyperCommand):
@@ -18,6 +20,12 @@ class AuditCommand(TyperCommand):
         if "curl" in args and "--" not in args:
             at = args.index("curl")
             args = [*args[:at], "--", *args[at:]]
+        ours = {option for parameter in self.params for option in parameter.opts}
+        for word in takewhile("--".__ne__, args):
+            if word in OPTIONS.keys() - ours:
+                raise typer.BadParameter(
+                    f"{word} is curl's: write it after the word curl, as audit curl {word} ... URL"
+                )
         return super().parse_args(ctx, args)
 
 

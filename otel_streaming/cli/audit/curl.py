@@ -13,6 +13,8 @@ HIDDEN = "…"
 """Stands for what is not shown."""
 _SECRET = re.compile(r"auth|cookie|credential|key|secret|session|token", re.IGNORECASE)
 _ACCEPT = "text/event-stream, application/x-ndjson, */*;q=0.5"
+_FRAMING = {"content-length", "transfer-encoding"}
+"""Headers that the body decides."""
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -105,10 +107,10 @@ _FLAGS = {
     "": "-N --no-buffer -s --silent -S --show-error -i --include -v --verbose -f --fail --fail-with-body -L --location "
     "-g --globoff -# --progress-bar --no-progress-meter --http1.1",
 }
-_BY_NAME = {name: what for table in (_VALUED, _FLAGS) for what, names in table.items() for name in names.split()}
+OPTIONS = {name: what for table in (_VALUED, _FLAGS) for what, names in table.items() for name in names.split()}
 _WITH_VALUE = {name for names in _VALUED.values() for name in names.split()}
-_SHORT = "".join(name[1] + ":" * (name in _WITH_VALUE) for name in _BY_NAME if not name.startswith("--"))
-_LONG = [name[2:] + "=" * (name in _WITH_VALUE) for name in _BY_NAME if name.startswith("--")]
+_SHORT = "".join(name[1] + ":" * (name in _WITH_VALUE) for name in OPTIONS if not name.startswith("--"))
+_LONG = [name[2:] + "=" * (name in _WITH_VALUE) for name in OPTIONS if name.startswith("--")]
 _UNREADABLE = "this curl command line cannot be read: an option lacks its value, or a quote its end"
 
 
@@ -118,14 +120,14 @@ def _parsed(words: list[str]) -> dict[str, list[str]]:
         pairs, urls = getopt.gnu_getopt(words, _SHORT, _LONG)
     except getopt.GetoptError as error:  # its message may hold values
         name = f"{'-' if len(error.opt) == 1 else '--'}{error.opt}"
-        if any(known.startswith(name) for known in _BY_NAME):
+        if any(known.startswith(name) for known in OPTIONS):
             raise UsageError(_UNREADABLE) from None
         raise UsageError(
             f"curl's {name} is not known here: take it out if the request is the same without it"
         ) from None
     given: dict[str, list[str]] = {what: [] for what in (*_VALUED, *_FLAGS)}
     for name, value in pairs:
-        given[_BY_NAME[name]].append(value)
+        given[OPTIONS[name]].append(value)
     given["url"] += urls
     return given
 
@@ -203,7 +205,8 @@ def _with_headers(asked: Asked, given: dict[str, list[str]]) -> Asked:
         name, colon, value = header.partition(":")
         if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.strip().isprintable():
             raise UsageError("curl's -H wants 'Name: value'")
-        fields[name.lower()] = (name, value.strip())
+        if name.lower() not in _FRAMING:
+            fields[name.lower()] = (name, value.strip())
     return replace(asked, headers=tuple((name, value) for name, value in fields.values() if value))
 
 

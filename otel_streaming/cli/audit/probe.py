@@ -52,15 +52,19 @@ class Probe:
     Args:
         asked: What to ask for.
         way: How to read.
-        seconds: How long the read may last.
+        seconds: How long the read may last, once its request goes out.
+        until: When all must be over, by the monotonic clock, s.
         whole: The first read, by which the others know where half is, and how slow is slow.
         tell: Called with every piece that comes: how many so far.
     """
 
-    def __init__(self, asked: Asked, way: Way, seconds: float, whole: Read | None, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, asked: Asked, way: Way, *, seconds: float, until: float, whole: Read | None, tell: Callable[[int], None]
+    ) -> None:
         self._asked = asked
         self._way = way
         self._seconds = seconds
+        self._until = until
         self._whole = whole
         self._tell = tell
         self._trace_id = secrets.token_hex(16)
@@ -141,7 +145,7 @@ class Probe:
             self._socket = info["return_value"].get_extra_info("socket")
         elif event == "http11.send_request_headers.started":
             self._started_at = time.monotonic()
-            self._scope.deadline = anyio.current_time() + self._seconds
+            self._scope.deadline = min(anyio.current_time() + self._seconds, self._until)
             if self._way is Way.LEAVE and self._whole is not None:  # a stream that comes all at its end is left before
                 self._after(self._whole.seconds / 2, self._leave)
 

@@ -152,7 +152,9 @@ class Run:
             tell = partial(self._tell, f"request {self._made} of at most {self._bounds.requests}: {way.words}")
             tell(0)
             try:
-                self._keep(await Probe(self._asked, way, min(left, self._bounds.longest), whole, tell).read())
+                seconds = min(left, self._bounds.longest)
+                probe = Probe(self._asked, way, seconds=seconds, until=self._until, whole=whole, tell=tell)
+                self._keep(await probe.read())
             except RedirectedError as redirected:
                 self._asked = redirected.asked
                 continue

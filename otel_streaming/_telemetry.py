@@ -268,7 +268,7 @@ class Telemetry:
         values: dict[str, Any] = {
             **s.attributes,
             sc.ERROR: s.error if s.reason is sc.Reason.DECLARED_ERROR else None,
-            sc.ERROR_TYPE: s.reason.value if s.bad else None,
+            sc.ERROR_TYPE: s.reason if s.bad else None,
             sc.PROCESS_DEAD: s.dead or None,
             sc.COUNTED_BY: COUNTED if self._settings.metrics == "all" else None,
             sc.STATUS_CODE: s.status,
@@ -276,16 +276,16 @@ class Telemetry:
             sc.SERVER_ADDRESS: s.server_address,
             sc.ROUTE: shape.route,
             sc.BUFFERED: s.buffered,
-            sc.CACHE: s.cache.value if s.cache else None,
+            sc.CACHE: s.cache,
             sc.MASKED: s.masked or None,
-            sc.UPSTREAM_REASON: s.upstream_reason.value if s.upstream_reason else None,
-            sc.UPSTREAM_OUTCOME: s.upstream_outcome.value if s.upstream_outcome else None,
+            sc.UPSTREAM_REASON: s.upstream_reason,
+            sc.UPSTREAM_OUTCOME: s.upstream_outcome,
             sc.OUTPUT_TOKENS: s.output_tokens,
             sc.MODEL: self._model(s.model),
             sc.FINISH_REASON: s.finish_reason if self._settings.capture_finish_reason else None,
             sc.WEBSOCKET_CLOSE_CODE: s.close_code,
-            sc.RETRY: s.retry.value,
-            sc.ATTEMPT_BASIS: s.attempt_basis.value if s.attempt_basis else None,
+            sc.RETRY: s.retry,
+            sc.ATTEMPT_BASIS: s.attempt_basis,
             sc.ABANDONED_DURATION: s.abandoned_duration if left else None,
             sc.ABANDONED_SIZE: s.abandoned_size if left else None,
             sc.ABANDONED_CHUNK_COUNT: s.abandoned_chunks if left else None,
@@ -298,16 +298,16 @@ class Telemetry:
             sc.SIZE: s.size,
             sc.KEEPALIVE_COUNT: s.keepalives,
             sc.CHUNK_COUNT: s.chunks,
-            sc.TERMINAL: s.terminal.value,
-            sc.DIALECT: s.dialect.value,
-            sc.PROTOCOL: str(shape.protocol),
-            sc.KIND: shape.kind.value,
-            sc.ROLE: shape.role.value,
-            sc.ORIGIN: s.origin.value,
-            sc.PHASE: s.phase.value,
-            sc.REASON: s.reason.value,
-            sc.OUTCOME: s.outcome.value,
-            sc.RESULT: s.result.value,
+            sc.TERMINAL: s.terminal,
+            sc.DIALECT: s.dialect,
+            sc.PROTOCOL: shape.protocol,
+            sc.KIND: shape.kind,
+            sc.ROLE: shape.role,
+            sc.ORIGIN: s.origin,
+            sc.PHASE: s.phase,
+            sc.REASON: s.reason,
+            sc.OUTCOME: s.outcome,
+            sc.RESULT: s.result,
         }
         return {key: _bounded(value) for key, value in values.items() if value is not None}
 
@@ -448,6 +448,7 @@ class _TokenBucket:
 
 
 def _bounded(value: Any) -> Any:
+    """Cut a string where it is no name any more; cut, a word of an enumeration is a plain string as well."""
     return value[:_MAX_TEXT] if isinstance(value, str) else value
 
 

@@ -88,7 +88,7 @@ def run(sizes: Sizes) -> Run:
     with _workers("asgi", ASGI) as workers:
         asgi = _steps(workers, sizes)
         asgi["memory"] = measure(workers, 2, "memory", count=sizes.open, dialect=True)
-        asgi["memory without dialect"] = measure(workers, 2, "memory", count=sizes.open, dialect=False)
+        asgi["memory without dialect"] = measure(workers, 1, "memory", count=sizes.open, dialect=False)
         growth = _growth([worker for worker in workers if worker.name in GROWTH_OF], sizes)
         mine = next(worker for worker in workers if worker.name == OURS)
         looks = [

@@ -101,7 +101,7 @@ class Session:
             OTEL_PYTHON_STREAMING_STALL_THRESHOLD=f"{STALL_THRESHOLD:g}",
             OTEL_PYTHON_STREAMING_STATE_DIR=str(self._folder / "state"),
             OTEL_METRIC_EXPORT_INTERVAL=f"{1000 * EXPORT_INTERVAL:.0f}",
-            # For the stock metrics: today's names, and an identity for each worker (else they overwrite each other).
+            # For the stock metrics: the stable names, and an identity for each worker (else they overwrite each other).
             OTEL_SEMCONV_STABILITY_OPT_IN="http",
             OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="otel,service_instance",
             OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="fastapi,asgi" if name == NATIVE else "",

@@ -135,7 +135,8 @@ def commands() -> str:
         [sys.executable, "-m", "typer", *words], check=True, capture_output=True, text=True
     )
     title, _, rest = described.stdout.replace("&#x27;", "'").rstrip().partition("\n")
-    needs = 'Generated from `otel_streaming/cli`. They need the extra `cli`: `pip install "otel-streaming[cli]"`.'
+    needs = 'Generated from `otel_streaming/cli`. They need the extra `cli`: `pip install "otel-streaming[cli]"`'
+    needs += ' (not on PyPI yet: in a checkout, `pip install ".[cli]"`).'
     return f"{title}\n\n{needs}\n{rest}\n"
 
 

@@ -74,6 +74,7 @@ class Worker:
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
         except (BrokenPipeError, ValueError) as error:
+            self._process.wait()  # it may be about to say why
             message = f"{self.name}: no answer to {method}\n" + self._log.read_text()[-2000:]
             raise BenchError(message) from error
 

@@ -64,6 +64,7 @@ def refused(done):
 
 LINES = {
     "options of curl": (("-H", "A: b", "http://127.0.0.1:1/"), "write it after the word curl, as"),
+    "two forms": (("--json", "--markdown", "http://127.0.0.1:1/"), "give one of the two"),
     "no words": ((), "give a URL, or a curl command line"),
     "both": (("http://127.0.0.1:1/", "--curl", "curl http://127.0.0.1:1/"), "one of them only"),
     "two URLs": (("http://127.0.0.1:1/", "http://127.0.0.1:1/"), "give one URL"),

@@ -61,6 +61,8 @@ def audit(
     """
     from otel_streaming.cli.audit.session import Session  # noqa: PLC0415 - what it imports is for this command alone
 
+    if as_json and as_markdown:
+        raise typer.BadParameter("--json and --markdown: give one of the two")
     form = "json" if as_json else "markdown" if as_markdown else "text"
     session = Session(Bounds(max_requests, max_seconds, long, silence, wait), port=receive, form=form, yes=yes)
     raise typer.Exit(session.run(words or [], curl))

@@ -146,7 +146,6 @@ class Key:
     link: Link | None = None
 
 
-ROUTE_KEYS = (Key(queries.SERVICE, "Service"), Key(queries.ROUTE, "Route"))
 NO_TRAFFIC = {queries.NOTHING_TO_DIVIDE: words.NO_TRAFFIC}
 GONE = {queries.NOBODY_REPORTS: words.NO_TELEMETRY}
 NO_RULES = {queries.NOBODY_REPORTS: words.NO_RULES}

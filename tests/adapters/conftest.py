@@ -42,6 +42,15 @@ def captured():
         yield summaries
 
 
+@pytest.fixture
+def spans():
+    """What returns the spans that have ended."""
+    from exported import exported
+
+    with exported() as finished:
+        yield finished
+
+
 @pytest.fixture(scope="module")
 def server():
     """One server for a module's tests, which breaks off where it is told to."""

@@ -80,3 +80,12 @@ READERS = {
     "requests": _requests,
 }
 ASYNC = [name for name in READERS if name.endswith("-async")]
+
+
+async def all_of(read, url, **more):
+    """Read an answer to its end; ``more`` is the reader's."""
+    got = b""
+    async with read(url, **more) as messages:
+        async for message in messages:
+            got += message
+    return got

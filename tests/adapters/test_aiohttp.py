@@ -10,12 +10,7 @@ from functools import partial
 import aiohttp
 import httpx
 import pytest
-from opentelemetry import trace
-from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.trace import SpanKind
 from test_clients import DONE, TOKENS, WHOLE
-from test_httpx import spans
 from upstream import CUT, instrumented
 
 from otel_streaming import testing
@@ -146,7 +141,7 @@ def test_the_caller_sees_no_difference(way, fault, upstream):
     url = upstream.answer(*steps, **how)
     seen = []
     for on in (False, True):
-        with hooked(on), testing.capture() as captured:
+        with hooked(on=on), testing.capture() as captured:
             seen.append(asyncio.run(outcome(url, way, **options)))
     assert seen[0] == seen[1]
     if way != "readexactly" or fault not in {"no terminal", "cut in a message"}:  # who reads no further sees no end
@@ -401,7 +396,7 @@ def test_connections_are_reused_as_before(upstream):
     counts = []
     for on in (False, True):
         before = upstream.connections
-        with hooked(on), testing.capture() as captured:
+        with hooked(on=on), testing.capture() as captured:
             asyncio.run(many())
         counts.append(upstream.connections - before)
     assert counts == [2, 2]
@@ -443,7 +438,7 @@ def test_what_is_no_middleware_is_refused_as_before(upstream):
     """A wrong argument is aiohttp's to judge."""
     seen = []
     for on in (False, True):
-        with hooked(on), testing.capture():
+        with hooked(on=on), testing.capture():
             seen.append(asyncio.run(outcome(upstream.answer(*WHOLE), "read", middlewares=5)))
     assert seen[0] == seen[1]
     assert seen[0][0] is TypeError
@@ -496,65 +491,10 @@ def test_a_library_that_asks_by_another_is_one_call(upstream, captured):
         async with httpx.AsyncClient(transport=ByAiohttp()) as client, client.stream("GET", url) as response:
             return b"".join([chunk async for chunk in response.aiter_raw()])
 
-    HTTPXStreamingInstrumentor().instrument()
-    try:
+    with instrumented(HTTPXStreamingInstrumentor):
         assert asyncio.run(reading()) == ALL
-    finally:
-        HTTPXStreamingInstrumentor().uninstrument()
     assert asyncio.run(outcome(url, "read"))[0] == ALL
     assert [summary.reason.value for summary in captured] == ["missing_terminal", "completed", "completed"]
-
-
-@pytest.mark.parametrize("order", ["ours first", "contrib first", "ours alone"])
-def test_the_parent_is_the_span_that_went_with_the_request(order, upstream, monkeypatch):
-    """Under contrib's instrumentation, put in place before or after ours, that is its CLIENT span; else the current."""
-    url = upstream.answer(*WHOLE)
-    contrib = AioHttpClientInstrumentor()
-    with spans(monkeypatch) as finished, contextlib.ExitStack() as stack:
-        steps = [lambda: stack.enter_context(hooked())]
-        if order != "ours alone":
-            steps.insert(order == "ours first", lambda: (contrib.instrument(), stack.callback(contrib.uninstrument)))
-        for step in steps:
-            step()
-        with trace.get_tracer("test").start_as_current_span("caller"):
-            asyncio.run(outcome(url, "iter_any"))
-    by_name = {span.name.split(" ")[0]: span for span in finished()}
-    stream, caller = by_name["stream"], by_name["caller"]
-    parent = caller if order == "ours alone" else by_name["GET"]
-    assert stream.parent.span_id == parent.context.span_id
-    assert order == "ours alone" or parent.kind is SpanKind.CLIENT
-    assert len(finished()) == len(by_name) == (2 if order == "ours alone" else 3)
-
-
-def test_contribs_span_is_what_it_was(upstream, monkeypatch):
-    """Name, attributes and status of the CLIENT span are the same with the plugin and without."""
-    url = upstream.answer(*WHOLE)
-    seen = []
-    for on in (False, True):
-        with spans(monkeypatch) as finished, hooked(on):
-            AioHttpClientInstrumentor().instrument()
-            try:
-                asyncio.run(outcome(url, "iter_any"))
-            finally:
-                AioHttpClientInstrumentor().uninstrument()
-        [span] = [span for span in finished() if span.kind is SpanKind.CLIENT]
-        seen.append((span.name, dict(span.attributes), span.status.status_code, span.events))
-    assert seen[0] == seen[1]
-
-
-def test_exporters_requests_are_left_alone(upstream, captured):
-    """Where instrumentation is suppressed nothing is watched."""
-    with suppress_instrumentation():
-        asyncio.run(outcome(upstream.answer(*WHOLE), "read"))
-    assert captured == []
-
-
-def test_instrumenting_is_undone_without_a_trace():
-    """After uninstrumenting, the library is as it was."""
-    before = {cls: dict(vars(cls)) for cls in (aiohttp.ClientSession, aiohttp.ClientResponse)}
-    with hooked():
-        assert {cls: dict(vars(cls)) for cls in before} != before
-    assert {cls: dict(vars(cls)) for cls in before} == before
 
 
 def test_another_version_is_left_alone(upstream, monkeypatch, caplog):

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from test_clients import DONE, STOP, TOKENS, WHOLE
+from upstream import instrumented
 
 from otel_streaming.asgi import StreamingMiddleware
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor, HTTPXStreamingInstrumentor
@@ -21,12 +22,8 @@ from otel_streaming.testing import capture
 
 @pytest.fixture(scope="module", autouse=True)
 def _hooked():
-    instrumentors = [ASGIStreamingInstrumentor(), HTTPXStreamingInstrumentor()]
-    for one in instrumentors:
-        one.instrument()
-    yield
-    for one in instrumentors:
-        one.uninstrument()
+    with instrumented(ASGIStreamingInstrumentor, HTTPXStreamingInstrumentor):
+        yield
 
 
 async def whole():

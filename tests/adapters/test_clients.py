@@ -13,8 +13,8 @@ import httpx2
 import pytest
 import requests
 import urllib3
-from readers import ASYNC, READERS
-from upstream import CUT
+from readers import ASYNC, READERS, all_of
+from upstream import CUT, instrumented
 
 from otel_streaming import testing
 from otel_streaming._config import read_settings
@@ -40,11 +40,8 @@ WHOLE = [*TOKENS, STOP, DONE]
 
 @pytest.fixture(scope="module", autouse=True)
 def _hooked():
-    for instrumentor in INSTRUMENTORS:
-        instrumentor().instrument()
-    yield
-    for instrumentor in INSTRUMENTORS:
-        instrumentor().uninstrument()
+    with instrumented(*INSTRUMENTORS):
+        yield
 
 
 @pytest.fixture(params=READERS)
@@ -57,14 +54,6 @@ def captured():
     with testing.capture() as captured:
         yield captured
         assert captured.engine.registry.open_count == 0
-
-
-async def all_of(read, url, **more):
-    got = b""
-    async with read(url, **more) as messages:
-        async for message in messages:
-            got += message
-    return got
 
 
 def only(captured):

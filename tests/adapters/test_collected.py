@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from serving import until
 from test_clients import TOKENS
-from upstream import Upstream
+from upstream import Upstream, instrumented
 
 from otel_streaming import StreamingMiddleware, WSGIStreamingMiddleware, observe
 from otel_streaming._config import read_settings
@@ -78,12 +78,8 @@ def _urllib3(url):
 
 @pytest.fixture
 def url():
-    for instrumentor in (HTTPXStreamingInstrumentor, URLLib3StreamingInstrumentor):
-        instrumentor().instrument()
-    with Upstream() as upstream:
+    with instrumented(HTTPXStreamingInstrumentor, URLLib3StreamingInstrumentor), Upstream() as upstream:
         yield upstream.answer(*TOKENS, 30)
-    for instrumentor in (HTTPXStreamingInstrumentor, URLLib3StreamingInstrumentor):
-        instrumentor().uninstrument()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of sockets that nobody has closed

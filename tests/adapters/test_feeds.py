@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
-from test_clients import DONE, STOP, TOKENS, WHOLE
-from upstream import CUT, Upstream
+from test_clients import DONE, INSTRUMENTORS, STOP, TOKENS, WHOLE
+from upstream import CUT, Upstream, instrumented
 
-from otel_streaming import instrumentor
+from otel_streaming.instrumentor import ASGIStreamingInstrumentor
 
 CLAUDE = [
     b'event: message_start\ndata: {"type":"message_start"}\n\n',
@@ -27,13 +27,8 @@ CLAUDE = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _hooked():
-    names = ("ASGI", "HTTPX", "Aiohttp", "URLLib3")
-    instrumentors = [getattr(instrumentor, f"{name}StreamingInstrumentor")() for name in names]
-    for one in instrumentors:
-        one.instrument()
-    yield
-    for one in instrumentors:
-        one.uninstrument()
+    with instrumented(ASGIStreamingInstrumentor, *INSTRUMENTORS):
+        yield
 
 
 @pytest.fixture

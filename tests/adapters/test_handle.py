@@ -11,6 +11,7 @@ import time
 import pytest
 from driver import ANSWER, Connection, answer, body, chat, http_scope, script, start
 from gateway import Gateway, environ
+from serving import until
 
 from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
 from otel_streaming._callbacks import Callbacks, Recovered, recovered
@@ -22,10 +23,7 @@ from otel_streaming.asgi import HOLD, StreamingMiddleware, _until, all_ended, fl
 
 
 def until_idle(callbacks):
-    deadline = time.monotonic() + 20
-    while callbacks.running:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not callbacks.running, "callbacks to be idle")
 
 
 def run(app, connection=None, **scope):

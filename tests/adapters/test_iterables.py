@@ -11,9 +11,6 @@ import httpx
 import openai
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from test_clients import DONE, STOP, TOKENS, WHOLE
 from upstream import CUT, Upstream
 
@@ -339,16 +336,12 @@ def test_a_fault_of_ours(kind, captured, caplog):
     assert captured == []
 
 
-def test_its_span(monkeypatch):
+def test_its_span(spans):
     """One span, a child of the one current at the call, named by what it was given."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    with capture(read_settings({})[0]):
-        with provider.get_tracer("t").start_as_current_span("job") as job:
-            observed = observe(produce("x"), "tokens")
-        list(observed)
-    _, span = exporter.get_finished_spans()
+    with trace.get_tracer("t").start_as_current_span("job") as job:
+        observed = observe(produce("x"), "tokens")
+    list(observed)
+    _, span = spans()
     assert (span.name, span.parent.span_id) == ("stream tokens", job.get_span_context().span_id)
     assert (span.attributes["http.route"], span.attributes["stream.role"]) == ("tokens", "task")
     assert [event.name for event in span.events] == ["stream.first_chunk", "stream.end"]

@@ -8,31 +8,17 @@ from driver import Connection, answer, chat, http_scope, script
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.django import DjangoInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
+from upstream import instrumented
 
-from otel_streaming._config import read_settings
 from otel_streaming.asgi import StreamingMiddleware
-from otel_streaming.testing import capture
 
 SILENT = answer(chat(0))
-
-
-@pytest.fixture
-def spans(monkeypatch):
-    """What a real SDK exports that only this test sees."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    with capture(read_settings({})[0]):
-        yield exporter.get_finished_spans
 
 
 def starlette(*middleware):
@@ -64,12 +50,8 @@ def django():
     if not settings.configured:
         settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)  # noqa: S106 - nobody's
     urls = type("urls", (), {"urlpatterns": [path("v1/chat", endpoint)]})
-    with override_settings(ROOT_URLCONF=urls, MIDDLEWARE=[]):
-        DjangoInstrumentor().instrument()
-        try:
-            yield ASGIHandler()
-        finally:
-            DjangoInstrumentor().uninstrument()
+    with override_settings(ROOT_URLCONF=urls, MIDDLEWARE=[]), instrumented(DjangoInstrumentor):
+        yield ASGIHandler()
 
 
 @contextmanager

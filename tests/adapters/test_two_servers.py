@@ -3,11 +3,11 @@
 import asyncio
 import socket
 import threading
-import time
 
 import pytest
 import uvicorn
 from driver import body, chat, start
+from serving import until
 
 from otel_streaming import servers
 from otel_streaming._patches import Patches
@@ -21,13 +21,6 @@ def patched():
     patches.apply({name: hook for name, hook in servers.HOOKS.items() if name.startswith("uvicorn")})
     yield
     patches.undo()
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Served:
@@ -47,7 +40,7 @@ class Served:
 
     def __enter__(self):
         self.thread.start()
-        until(lambda: self.server.started)
+        until(lambda: self.server.started, "uvicorn")
         address = self.server.servers[0].sockets[0].getsockname()
         self.client = socket.create_connection(address, timeout=PATIENCE)
         self.client.sendall(b"GET /v1/chat HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -69,9 +62,9 @@ def test_one_server_drains(patched, captured):
     """What ends badly on one server is not explained by the draining of the other."""
     with Served() as stopping, Served() as staying:
         stopping.server.should_exit = True
-        until(lambda: stopping.server.config.loaded_app.server.draining)
+        until(lambda: stopping.server.config.loaded_app.server.draining, "the draining")
         staying.cancel.set()
-        until(lambda: len(captured) == 1)
+        until(lambda: len(captured) == 1, "the first end")
         stopping.cancel.set()
-        until(lambda: len(captured) == 2)
+        until(lambda: len(captured) == 2, "the second end")
     assert [str(s.reason) for s in captured] == ["server_cancelled", "server_shutdown"]

@@ -14,12 +14,7 @@ from functools import partial
 import pytest
 import requests
 import urllib3
-from opentelemetry import trace
-from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
-from opentelemetry.trace import SpanKind
 from test_clients import DONE, TOKENS, WHOLE
-from test_httpx import spans
 from upstream import CUT, instrumented
 
 from otel_streaming import testing
@@ -154,7 +149,7 @@ def test_the_caller_sees_no_difference(way, fault, upstream):
     url = upstream.answer(*steps, **how)
     seen = []
     for on in (False, True):
-        with hooked(on), testing.capture() as captured:
+        with hooked(on=on), testing.capture() as captured:
             seen.append(outcome(url, way, **options))
     assert seen[0] == seen[1]
     if fault == "no gzip" and isinstance(seen[0], bytes):  # who asked for it as it comes
@@ -274,7 +269,7 @@ def test_connections_are_reused_as_before(upstream):
     counts = []
     for on in (False, True):
         before = upstream.connections
-        with hooked(on), testing.capture() as captured:
+        with hooked(on=on), testing.capture() as captured:
             many()
         counts.append(upstream.connections - before)
     assert counts == [4, 4]
@@ -313,7 +308,7 @@ def test_a_failed_attempt_looks_as_before(upstream):
     """What a caller is told of a connection that cannot be made is the same with the plugin and without."""
     seen = []
     for on in (False, True):
-        with hooked(on), testing.capture():
+        with hooked(on=on), testing.capture():
             seen.append([outcome("http://127.0.0.1:9/", way, headers=SSE) for way in ("read", "requests")])
     assert seen[0] == seen[1]
 
@@ -388,63 +383,6 @@ def test_readers_on_many_threads(upstream, captured):
     with urllib3.PoolManager() as pool, ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda url: pool.request("GET", url).data, urls))
     assert Counter(summary.reason.value for summary in captured) == {"completed": 8, "missing_terminal": 8}
-
-
-@pytest.mark.parametrize("library", ["read", "iter_content"])
-@pytest.mark.parametrize("order", ["ours first", "contrib first", "ours alone"])
-def test_the_parent_is_the_span_that_went_with_the_request(order, library, upstream, monkeypatch):
-    """Under contrib's instrumentation, put in place before or after ours, that is its CLIENT span; else the current."""
-    url = upstream.answer(*WHOLE)
-    contrib = URLLib3Instrumentor()
-    with spans(monkeypatch) as finished, contextlib.ExitStack() as stack:
-        steps = [lambda: stack.enter_context(hooked())]
-        if order != "ours alone":
-            steps.insert(order == "ours first", lambda: (contrib.instrument(), stack.callback(contrib.uninstrument)))
-        for step in steps:
-            step()
-        with trace.get_tracer("test").start_as_current_span("caller"):
-            outcome(url, library)
-    by_name = {span.name.split(" ")[0]: span for span in finished()}
-    stream, caller = by_name["stream"], by_name["caller"]
-    parent = caller if order == "ours alone" else by_name["GET"]
-    assert stream.parent.span_id == parent.context.span_id
-    assert order == "ours alone" or parent.kind is SpanKind.CLIENT
-    assert len(finished()) == len(by_name) == (2 if order == "ours alone" else 3)
-
-
-def test_contribs_span_is_what_it_was(upstream, monkeypatch):
-    """Name, attributes and status of the CLIENT span are the same with the plugin and without."""
-    url = upstream.answer(*WHOLE)
-    seen = []
-    for on in (False, True):
-        with spans(monkeypatch) as finished, hooked(on):
-            URLLib3Instrumentor().instrument()
-            try:
-                outcome(url, "stream")
-            finally:
-                URLLib3Instrumentor().uninstrument()
-        [span] = [span for span in finished() if span.kind is SpanKind.CLIENT]
-        seen.append((span.name, dict(span.attributes), span.status.status_code, span.events))
-    assert seen[0] == seen[1]
-
-
-def test_exporters_requests_are_left_alone(upstream, captured):
-    """Where instrumentation is suppressed nothing is watched; no further spans of one request is another matter."""
-    url = upstream.answer(*WHOLE)
-    with suppress_instrumentation():
-        outcome(url, "read")
-    assert captured == []
-    with suppress_http_instrumentation():
-        outcome(url, "read")
-    assert len(captured) == 1
-
-
-def test_instrumenting_is_undone_without_a_trace():
-    """After uninstrumenting, the library is as it was."""
-    before = {cls: dict(vars(cls)) for cls in (urllib3.HTTPConnectionPool, urllib3.HTTPResponse)}
-    with hooked():
-        assert {cls: dict(vars(cls)) for cls in before} != before
-    assert {cls: dict(vars(cls)) for cls in before} == before
 
 
 def test_another_version_is_left_alone(upstream, monkeypatch, caplog):

@@ -16,11 +16,8 @@ import websockets.sync.client
 import websockets.sync.server
 import websockets.trio.client
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from serving import serving, until
-from upstream import Upstream
+from upstream import Upstream, instrumented
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.utils import accept_key
 
@@ -46,9 +43,8 @@ BARE = names()
 
 @pytest.fixture(scope="module", autouse=True)
 def _hooked():
-    WebsocketsStreamingInstrumentor().instrument()
-    yield
-    WebsocketsStreamingInstrumentor().uninstrument()
+    with instrumented(WebsocketsStreamingInstrumentor):
+        yield
 
 
 async def app(scope, receive, send):
@@ -552,17 +548,14 @@ def test_a_connection_that_is_forgotten(captured):
         assert told(only(captured)) == ("cancelled", "cancelled", "consumer_stopped", "client", None)
 
 
-def test_the_parent_is_the_current_span_or_what_was_sent(monkeypatch, client):
+def test_the_parent_is_the_current_span_or_what_was_sent(spans, client):
     """The span current when the connection was asked for; the one that a header names, if the request carries one."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     sent = {"traceparent": f"00-{7:032x}-{9:016x}-01"}
-    current = provider.get_tracer("t").start_as_current_span
-    with capture(read_settings({})[0]), talking(greet) as url, current("job") as job:
+    current = trace.get_tracer("t").start_as_current_span
+    with talking(greet) as url, current("job") as job:
         client(url)
         client(url, additional_headers=sent)
-    by_current, by_header = [s for s in exporter.get_finished_spans() if s.name == "stream GET 127.0.0.1"]
+    by_current, by_header = [s for s in spans() if s.name == "stream GET 127.0.0.1"]
     assert by_current.parent.span_id == job.get_span_context().span_id
     assert (by_header.parent.span_id, by_header.context.trace_id) == (9, 7)
     assert by_current.attributes["stream.websocket.close_code"] == 1000

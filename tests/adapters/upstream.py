@@ -107,13 +107,10 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def instrumented(instrumentor, on=True):
-    """Have a library instrumented within the block, or not, for what is to be the same either way."""
-    if not on:
+def instrumented(*instrumentors, on=True):
+    """Have libraries instrumented within the block, or not, for what is to be the same either way."""
+    with contextlib.ExitStack() as undo:
+        for instrumentor in instrumentors if on else ():
+            instrumentor().instrument()
+            undo.callback(instrumentor().uninstrument)
         yield
-        return
-    instrumentor().instrument()
-    try:
-        yield
-    finally:
-        instrumentor().uninstrument()

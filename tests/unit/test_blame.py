@@ -53,9 +53,6 @@ def told(summary):
     return summary.outcome, summary.reason, summary.origin, summary.masked
 
 
-UNTOUCHED = ("completed", "completed", "server", False)
-
-
 def test_no_upstream_that_ended_badly_changes_nothing():
     """What completed, was stopped, or is still open explains nothing."""
     own = served()

@@ -52,7 +52,7 @@ TWICE = About(
     "whole time range.",
     good="below 1 %; a failure of the last minute shows here until its process has told of it.",
     action="a half: two collectors derive, one behind another (let only one); a little after an outage: batches that "
-    "were sent again; else an older release without a ledger runs beside.",
+    "were sent again; else some processes export no metrics.",
 )
 UNKNOWN = About(
     103,

@@ -145,7 +145,7 @@ def _works_on(e: Evidence) -> Answer | None:
     if not e.untold(Way.LEAVE):
         return None
     said = f"{seconds(e.waited)} after the last request, no end of the stream that was left had been told"
-    return Answer(FAIL, said, f"{_STOP}; or sample all spans while this is asked")
+    return Answer(FAIL, said, f"{_STOP}; or unset OTEL_PYTHON_STREAMING_SPANS, if it leaves spans out")
 
 
 def _went_on(e: Evidence) -> Answer | None:

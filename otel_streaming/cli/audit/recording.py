@@ -68,8 +68,8 @@ def _record_missing(e: Evidence) -> Answer | None:
     return Answer(
         FAIL,
         f"no record came of {len(without)} of {counted(len(e.reads), 'stream')}: {which}",
-        "see that the end is recorded whatever ends the stream, also while the producer is still at work, and that all "
-        "spans are sampled",
+        "see that the end is recorded whatever ends the stream, also while the producer is still at work, and that "
+        "OTEL_PYTHON_STREAMING_SPANS leaves none out",
     )
 
 

@@ -67,7 +67,7 @@ chaos: $(READY)  ## kill, freeze, starve the pipeline under load; holds the ledg
 load: $(READY)  ## what one collector takes: streams a second, memory by series, the cardinality limit; writes docs/load.md (10 minutes)
 	$(BIN)/python -m tests.load $(ARGS)
 
-conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes)
+conformance: $(READY)  ## every server x framework x cause with real processes; writes docs/conformance.md (20 minutes; ARGS="uvicorn* fastapi" tries these alone and writes nothing)
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 peers: .venv-sdks/bench/.ready  ## what every other tool tells of each end, as tried; writes docs/comparison.md (3 minutes)
@@ -79,7 +79,7 @@ peers: .venv-sdks/bench/.ready  ## what every other tool tells of each end, as t
 	@$(@D)/bin/pip $(PIP) -e '.[$*]'
 	@touch $@
 
-sdks: $(READY) $(SDKS)  ## every LLM SDK x fault against a server that breaks off anywhere; writes docs/sdk-conformance.md (5 minutes)
+sdks: $(READY) $(SDKS)  ## every LLM SDK x fault against a server that breaks off anywhere; writes docs/sdk-conformance.md (5 minutes; ARGS="anthropic*" tries these alone and writes nothing)
 	$(BIN)/python -m tests.sdks $(ARGS)
 
 clean:  ## remove the virtual environments (the cache of built binaries stays)

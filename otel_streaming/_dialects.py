@@ -36,7 +36,7 @@ def _first(key: str, values: str, more: str = "") -> Pattern:
     return re.compile(rf'\n[ \t]*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
 
 
-_NEVER = re.compile(rb"(?!)")
+_NEVER = re.compile(rb"\xff(?!)")  # matches nothing; without a first byte to look for it would be tried at every one
 _ERROR_OBJECT = re.compile(rb'\A[^\n]*\n\s*\{\s*"error"\s*:\s*[{"]')
 _NOTHING_BUT_AN_ERROR = re.compile(
     rb'\Aerror\n|\A[^\n]*\n\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*(?:\{|"(?:[^"\\]|\\.)*"\s*\}\s*\Z)',

@@ -8,7 +8,7 @@ BOUNDS = {
     "chunk": 6.7,
     "named-chunk": 8.9,
     "request": 53,
-    "stream": 985,
+    "stream": 940,
     "client-chunk": 6.7,
     "client-request": 58,
 }

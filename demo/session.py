@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from functools import partial
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from demo.faults import FAULTS, FEWEST, FIRST_TOKEN_TIMEOUT, KILL, MOST, ROUTES, STALL_THRESHOLD, counts
 from demo.report import CONTRIB, NATIVE, Reading, Row
-from stack import Process, Stack, free_ports
+from stack import Process, Stack, free_ports, listens
 
 if TYPE_CHECKING:
     import random
@@ -65,7 +64,7 @@ class Session:
             model = self._start("model server", [sys.executable, "-m", "demo.upstream", str(self._model)])
             for name in WORKERS:
                 self._services[name] = self._start(name, self._command(name), self._service_env(name))
-            model.wait_until(lambda: _listens(self._model), "its port", PATIENCE)
+            model.wait_until(lambda: listens(self._model), "its port", PATIENCE)
             for name, process in self._services.items():
                 process.wait_until(partial(self._ready, name), "all of its workers", PATIENCE)
             self._cleanup = self._cleanup.pop_all()
@@ -203,11 +202,6 @@ class Session:
         # What is counted twice would only show now.
         time.sleep(2 * EXPORT_INTERVAL)
         return Reading.of(self._stack.prometheus)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _workers(parent: int) -> list[int]:

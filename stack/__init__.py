@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stack.binaries import StackError, find_or_build
     from stack.collector import Collector
-    from stack.processes import Process, free_ports, wait_until
+    from stack.processes import Process, free_ports, listens, wait_until
     from stack.prometheus import Exemplar, Prometheus, PrometheusError, Sample, Series
     from stack.stack import Stack
 
@@ -30,6 +30,7 @@ __all__ = [
     "StackError",
     "find_or_build",
     "free_ports",
+    "listens",
     "wait_until",
 ]
 

@@ -50,6 +50,12 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def listens(port: int) -> bool:
+    """Tell whether anybody accepts connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(predicate: Callable[[], _T], what: str, timeout: float = 60.0, processes: Iterable[Process] = ()) -> _T:
     """Poll until ``predicate`` returns something true, and return that.
 

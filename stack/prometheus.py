@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def open_local(url: str, data: bytes | None = None) -> HTTPResponse:
+def open_local(url: str | urllib.request.Request, data: bytes | None = None) -> HTTPResponse:
     """Open a URL of this machine: never by way of a proxy, whatever the environment says."""
     answer: HTTPResponse = _OPENER.open(url, data, timeout=30)
     return answer

@@ -20,6 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from otel_streaming import semconv
 from stack import Stack
+from stack.prometheus import open_local
 
 BATCH = 512
 """Spans in a request: what the SDK's processor sends at most."""
@@ -96,13 +97,12 @@ def _attribute(name: str, value: str | float | list[int]) -> KeyValue:
 def send(stack: Stack, rate: int, routes: int, seconds: float) -> int:
     """Send streams at a steady rate; return how many."""
     began, sent = time.monotonic(), 0
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while (elapsed := time.monotonic() - began) < seconds:
         if sent > rate * elapsed:
             time.sleep((sent - rate * elapsed) / rate)
         headers = {"Content-Type": "application/x-protobuf"}
         url = f"{stack.otlp_endpoint}/v1/traces"
-        with opener.open(urllib.request.Request(url, request(routes, sent), headers), timeout=30):
+        with open_local(urllib.request.Request(url, request(routes, sent), headers)):
             sent += BATCH
     return sent
 

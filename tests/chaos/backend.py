@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+from stack.prometheus import open_local
 
 
 class Backend:
@@ -54,7 +54,7 @@ class Backend:
             headers = {name: handler.headers[name] for name in names if handler.headers[name]}
             request = urllib.request.Request(prometheus + handler.path, body, headers)
             try:
-                with OPENER.open(request, timeout=30) as answer:
+                with open_local(request) as answer:
                     return answer.status
             except urllib.error.HTTPError as error:
                 error.close()

@@ -1,36 +1,22 @@
 """What is audited: endpoints that stream as told, a real nginx before them, and a server that only writes."""
 
 import http.server
-import os
-import pwd
-import socket
 import sys
 import threading
 import time
 from pathlib import Path
 
-from stack import Process, find_or_build, wait_until
+from nginx import configured
+
+from stack import Process
 
 BIN = Path(sys.executable).parent
 ENDPOINTS = Path(__file__).with_name("endpoints.py")
 
 NGINX = """
-user {user};
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.error.log;
-events {{}}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     proxy_cache_path {folder}/cache keys_zone=kept:1m;
     access_log off;
     proxy_http_version 1.0;
-    {servers}
-}}
 """
 SERVER = """
     server {{
@@ -64,11 +50,8 @@ SERVER = """
 
 def nginx(folder, pairs):
     """Return an nginx that listens on the first port of each pair, before the second."""
-    servers = "".join(SERVER.format(port=port, behind=behind) for port, behind in pairs)
-    user = pwd.getpwuid(os.getuid()).pw_name
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user, servers=servers))
-    argv = [find_or_build("nginx"), "-p", folder, "-c", folder / "nginx.conf"]
-    return Process("nginx", argv, folder / "nginx.log")
+    servers = [SERVER.format(port=port, behind=behind) for port, behind in pairs]
+    return configured(folder, NGINX.format(folder=folder) + "".join(servers))
 
 
 def endpoints(folder, name, port, receiver=None, *mode):
@@ -159,13 +142,3 @@ class _Writing(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Keep quiet."""
-
-
-def listens(process, port):
-    """Wait until a process takes connections."""
-
-    def connects():
-        with socket.create_connection(("127.0.0.1", port)):
-            return True
-
-    wait_until(connects, f"{process.name} to listen", processes=(process,))

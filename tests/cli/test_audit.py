@@ -4,17 +4,18 @@ import contextlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY  # of what is over too soon to be left in time
 
 import pytest
 
-from stack import free_ports
+from stack import free_ports, listens
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from audited import Writer, endpoints, listens, nginx
+from audited import Writer, endpoints, nginx
 
 PASS, WARN, FAIL, UNKNOWN = "pass", "warn", "fail", "not determined"
 
@@ -34,7 +35,7 @@ def served(tmp_path_factory):
         for process in processes.values():
             stack.enter_context(process)
         for port, process in processes.items():
-            listens(process, port)
+            process.wait_until(partial(listens, port), f"port {port}")
         names = {"plain": plain, "seen": seen, "blind": blind, "nginx": proxies[0], "nginx-seen": proxies[1]}
         urls = {name: f"http://127.0.0.1:{port}" for name, port in names.items()}
         yield SimpleNamespace(receiver=receiver, urls=urls)

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import os
-import pwd
 import socket
 import sys
 from dataclasses import dataclass
 
+from nginx import configured
+
 from demo.clients import Client, Leave
-from stack import Process, find_or_build, free_ports, wait_until
+from stack import Process, find_or_build, free_ports, listens
 from stack.collector import CONFIGURATION
 
 LIMIT = 3
@@ -19,17 +19,6 @@ SYSLOG = "127.0.0.1:54526"
 """Where the lines that we ship make HAProxy send its log."""
 
 NGINX = """
-user {user};
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.error.log;
-events {{}}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     include {shipped}/nginx.conf;
     server {{
         listen 127.0.0.1:{port};
@@ -52,7 +41,6 @@ http {{
         location /rejected {{ set $stream_route $uri; return 503; }}
         location /page {{ set $stream_route $uri; default_type application/json; return 200 "{{}}"; }}
     }}
-}}
 """
 HAPROXY = """
 defaults
@@ -80,11 +68,8 @@ backend nobody
 
 def nginx(folder, port, model, nobody):
     """Return the nginx, and what the collector has to know of it."""
-    user = pwd.getpwuid(os.getuid()).pw_name
-    text = NGINX.format(folder=folder, port=port, model=model, nobody=nobody, user=user, shipped=FOLDER, limit=LIMIT)
-    (folder / "nginx.conf").write_text(text)
-    argv = [find_or_build("nginx"), "-p", folder, "-c", folder / "nginx.conf"]
-    return Process("nginx", argv, folder / "nginx.log"), {"NGINX_LOG": f"{folder}/streams.log"}
+    http = NGINX.format(folder=folder, port=port, model=model, nobody=nobody, shipped=FOLDER, limit=LIMIT)
+    return configured(folder, http), {"NGINX_LOG": f"{folder}/streams.log"}
 
 
 def haproxy(folder, port, model, nobody):
@@ -157,14 +142,9 @@ def proxied(name, folder):
     proxy, env = PROXIES[name](folder, port, model, nobody)
     server = Process("model", [sys.executable, "-m", "demo.upstream", str(model)], folder / "model.log")
     with server, proxy:
-        for process, listens in ((server, model), (proxy, port)):
-            wait_until(lambda listens=listens: connects(listens), f"{process.name} to listen", processes=(process,))
+        server.wait_until(lambda: listens(model), "its port")
+        proxy.wait_until(lambda: listens(port), "its port")
         yield port, env
-
-
-def connects(port):
-    with socket.create_connection(("127.0.0.1", port)):
-        return True
 
 
 __all__ = ["Asker", "Leave", "ask", "proxied"]

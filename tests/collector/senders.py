@@ -21,10 +21,18 @@ QUICK = (
     "yaml:connectors::span_metrics/streams::metrics_flush_interval: 300ms",
 )
 
-BROKEN = {
+HEALTHY = {
     semconv.ROLE: "server",
     semconv.KIND: "bounded",
     semconv.PROTOCOL: "sse",
+    semconv.RESULT: "ok",
+    semconv.OUTCOME: "completed",
+    semconv.REASON: "completed",
+    semconv.PHASE: "after_terminal",
+    semconv.ORIGIN: "server",
+    semconv.TERMINAL: "seen",
+}
+BROKEN = HEALTHY | {
     semconv.ROUTE: "/chat",
     semconv.RESULT: "silent",
     semconv.OUTCOME: "truncated",

@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
-from senders import complaints
+from senders import HEALTHY, complaints
 
 from dashboards import health
 from otel_streaming import semconv
@@ -25,18 +25,7 @@ DERIVED = [metric for metric in semconv.METRICS if metric.source == "collector"]
 SERVICE_LABELS = {"job", "service_name", "service_namespace", "deployment_environment_name", "collector_instance_id"}
 BROKEN = (Outcome.TRUNCATED, Outcome.FAILED)
 
-HEALTHY = {
-    semconv.ROLE: "server",
-    semconv.KIND: "bounded",
-    semconv.PROTOCOL: "sse",
-    semconv.RESULT: "ok",
-    semconv.OUTCOME: "completed",
-    semconv.REASON: "completed",
-    semconv.PHASE: "after_terminal",
-    semconv.ORIGIN: "server",
-    semconv.TERMINAL: "seen",
-    semconv.CHUNK_COUNT: 1,
-}
+ONE_CHUNK = HEALTHY | {semconv.CHUNK_COUNT: 1}
 
 
 def some_labels(rng):
@@ -223,17 +212,17 @@ OTHERS = {
 def test_not_derived(stack, process, service):
     """Spans of other scopes, and spans that are no ended streams, add nothing."""
     different, scope = OTHERS[service]
-    other = {name: value for name, value in (HEALTHY | different).items() if value is not None}
+    other = {name: value for name, value in (ONE_CHUNK | different).items() if value is not None}
     with process(service) as sender:
         sender.stream(other, scope=scope)
-        sender.stream(HEALTHY)
+        sender.stream(ONE_CHUNK)
     for metric in (semconv.ENDED, semconv.CHUNKS):
-        assert_measured(stack, metric, service, [(HEALTHY, 1.0)])
+        assert_measured(stack, metric, service, [(ONE_CHUNK, 1.0)])
 
 
 def test_what_the_process_has_counted_is_not_counted_again(stack, process):
     """Of such a stream the collector derives what the process does not: gaps, sizes and the like."""
-    stream = HEALTHY | {semconv.TIME_TO_FIRST_CHUNK: 0.5, semconv.CHUNK_GAP_COUNTS: [1] + [0] * 11}
+    stream = ONE_CHUNK | {semconv.TIME_TO_FIRST_CHUNK: 0.5, semconv.CHUNK_GAP_COUNTS: [1] + [0] * 11}
     counted = stream | {semconv.COUNTED_BY: "sdk"}
     with process("counted") as sender:
         sender.stream(counted)
@@ -249,10 +238,10 @@ def test_sampling_of_a_caller_does_not_multiply(stack, process):
     state, flags = TraceState([("ot", "th:c")]), TraceFlags(TraceFlags.SAMPLED)
     caller = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=flags, trace_state=state))
     with process("sampled") as sender:
-        span = sender.stream(HEALTHY, context=set_span_in_context(caller))
+        span = sender.stream(ONE_CHUNK, context=set_span_in_context(caller))
     assert span.get_span_context().trace_state.get("ot") == "th:c"
     for metric in (semconv.ENDED, semconv.DURATION, semconv.CHUNKS):
-        assert_measured(stack, metric, "sampled", [(HEALTHY, 1.0)])
+        assert_measured(stack, metric, "sampled", [(ONE_CHUNK, 1.0)])
 
 
 def test_first_failure_is_an_increase(stack, process):
@@ -264,7 +253,7 @@ def test_first_failure_is_an_increase(stack, process):
         semconv.SIZE: 1,
     }
     with process("first") as sender:
-        sender.stream(HEALTHY | failed)
+        sender.stream(ONE_CHUNK | failed)
     for metric in (semconv.ENDED, semconv.WASTED_SIZE, semconv.INTERRUPTED_DURATION):
         name = metric.prometheus + ("" if metric.instrument == "counter" else "_count")
         query = f'increase({name}{{service_name="first", stream_reason="connection_lost"}}[5m])'
@@ -275,7 +264,7 @@ def test_exemplars(stack, process):
     """A counted stream leads to its trace."""
     now = time.time()
     with process("exemplar") as sender:
-        trace_id = f"{sender.stream(HEALTHY).get_span_context().trace_id:032x}"
+        trace_id = f"{sender.stream(ONE_CHUNK).get_span_context().trace_id:032x}"
     for name in (semconv.ENDED.prometheus, f"{semconv.DURATION.prometheus}_bucket"):
         query = f'{name}{{service_name="exemplar"}}'
         found = stack.wait_until(lambda query=query: stack.prometheus.exemplars(query, now - 60, now + 600), query)

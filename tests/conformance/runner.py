@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from stack import Process, StackError, free_ports
+from stack import Process, StackError, free_ports, listens
 from tests.conformance.clients import Client, Client2
 from tests.conformance.compare import differences, notes, over, received, told_apart
 from tests.conformance.expected import LOST, changes, expected, fits, route
@@ -168,18 +168,6 @@ def cell(spans):
     return " + ".join("/".join(word) for word in words) or "-"
 
 
-GIVEN = set()
-
-
-def free_port():
-    """Return a port that is free, and that no other row has been given and not taken yet."""
-    while True:
-        (port,) = free_ports(1)
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
-
-
 @contextlib.contextmanager
 def serving(row, command, folder, suffix="", *, due=None, bare=False):
     """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end.
@@ -187,20 +175,14 @@ def serving(row, command, folder, suffix="", *, due=None, bare=False):
     If it has stopped and not told of all the streams that are ``due``, it is started once more: the crash recorder is
     to report what is missing.
     """
-    sink, port = Sink(), free_port()
+    sink, (port,) = Sink(), free_ports(1)
     program, *arguments = command.format(port=port).split()
     name = f"{row.server}-{row.framework}{suffix}"
     log, seen = folder / f"{name}.log", folder / f"{name}.seen"
     env = {
         "FRAMEWORK": row.framework,
         "SEEN": os.fspath(seen),
-        "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_METRICS_EXPORTER": "otlp",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.port}",
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        **sink.service_env(),
         "OTEL_PYTHON_STREAMING_STATE_DIR": os.fspath(folder / f"{name}.state"),
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,django,fastapi,flask,starlette,wsgi",  # what differs is ours
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
@@ -329,18 +311,7 @@ async def until(condition, patience=20):
 
 
 async def ready(process, port):
-    deadline = time.monotonic() + 60
-    while True:
-        process.check()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
+    await asyncio.to_thread(process.wait_until, lambda: listens(port), "its port")
 
 
 async def _act(kind, port, name, trace):

@@ -21,8 +21,7 @@ class Sink:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                {"/v1/traces": sink.traces, "/v1/metrics": sink.metrics}.get(self.path, bool)(body)
+                sink.take(self.path, self.rfile.read(int(self.headers["content-length"])))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -31,8 +30,23 @@ class Sink:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def service_env(self):
+        """Return the ``OTEL_`` environment of an instrumented service that exports here, often."""
+        return {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        }
+
+    def take(self, path, body):
+        {"/v1/traces": self.traces, "/v1/metrics": self.metrics}.get(path, bool)(body)
 
     def traces(self, body):
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:

@@ -1,12 +1,11 @@
 """The demo's own upstream and service as real processes, without any instrumentation."""
 
-import socket
 import sys
 
 import pytest
 
 from demo.faults import FAULTS, FIRST_TOKEN_TIMEOUT, KILL
-from stack import Process, free_ports
+from stack import Process, free_ports, listens
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +16,7 @@ def start(tmp_path_factory):
     def start_one(port, *argv, **env):
         process = Process(argv[0], [sys.executable, "-m", *argv], tmp_path_factory.mktemp("logs") / "log", env)
         processes.append(process.start())
-        process.wait_until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, "its port")
+        process.wait_until(lambda: listens(port), "its port")
         return port
 
     yield start_one

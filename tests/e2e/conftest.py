@@ -1,20 +1,14 @@
-import socket
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stack import Process, free_ports
+from stack import Process, free_ports, listens
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(HERE))
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

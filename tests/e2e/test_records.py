@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from clients import fetch
-from conftest import BIN, listens
 
-from stack import Process, free_ports
+from stack import Process, free_ports, listens
 
 pytestmark = pytest.mark.e2e
 
+BIN = Path(sys.executable).parent
 EXAMPLE = Path(__file__).parents[2] / "examples" / "records"
 
 

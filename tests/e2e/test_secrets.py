@@ -7,12 +7,12 @@ import os
 import re
 import secrets
 import signal
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 
 import pytest
 import websockets
+
+from tests.conformance.sink import Sink
 
 pytestmark = pytest.mark.e2e
 
@@ -56,29 +56,13 @@ def planted():
     return {place: f"{place.replace(' ', '-')}-{secrets.token_hex(8)}" for place in PLACES}
 
 
-class Receiver:
+class Receiver(Sink):
     """Takes OTLP of any signal, and keeps every byte."""
 
-    def __init__(self):
-        self.received, receiver = b"", self
+    received = b""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                receiver.received += self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+    def take(self, path, body):
+        self.received += body
 
 
 class Traffic:

@@ -75,7 +75,7 @@ def run(seed, rounds, folder, server="uvicorn"):
     (port,) = free_ports(1)
     env = {
         "TRUTH": str(truth),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.port}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_SERVICE_NAME": "killed",
         "OTEL_PYTHON_STREAMING_STATE_DIR": str(state),
         "OTEL_PYTHON_STREAMING_LOGS": "off",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_streaming._slots import PROGRESS_AT, SIZE, Open, decode
-from stack import Process, free_ports
+from stack import Process, free_ports, listens
 from tests.conformance.sink import Sink
 from tests.kill.rounds import BIN, COMMANDS, SERVICE, run
 
@@ -37,33 +37,15 @@ def serving(name, command, folder, sink):
     (port,) = free_ports(1)
     env = {
         "OTEL_SERVICE_NAME": "held",
-        "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_METRICS_EXPORTER": "otlp",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.port}",
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        **sink.service_env(),
         "OTEL_PYTHON_STREAMING_STATE_DIR": str(folder / "state"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
     }
     argv = [BIN / "opentelemetry-instrument", *command.format(port=port).split()]
     argv[1] = BIN / argv[1]
     with Process(name, argv, folder / f"{name}.log", env, SERVICE) as process:
-        process.wait_until(lambda: _listens(port), "its port")
+        process.wait_until(lambda: listens(port), "its port")
         yield process, port
-
-
-def _listens(port):
-    with contextlib.suppress(OSError):
-        asyncio.run(_connect(port))
-        return True
-    return False
-
-
-async def _connect(port):
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
 
 
 class Reader:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.request
 import venv
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stack import Process, free_ports
+from stack.prometheus import open_local
 
 pytestmark = pytest.mark.e2e
 
@@ -159,9 +159,7 @@ def test_the_three_lines_of_the_readme(environment, stack):
     log = environment.folder / "service.log"
 
     def answer():
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"http://127.0.0.1:{port}/released", timeout=30
-        ) as got:
+        with open_local(f"http://127.0.0.1:{port}/released") as got:
             return got.read()
 
     def ours():

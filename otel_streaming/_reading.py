@@ -1,18 +1,109 @@
-"""What a reader reads from, watched: an iterator that passes everything on, and tells the watch.
+"""The watch over one stream that is read, and what its reader reads from: what it receives, and how it stops.
 
-The asynchronous one is the same but for its awaits.
+Gaps run from the moment the reader asks for more to the moment it gets some: what passes between is the reader's own.
 """
 
 from __future__ import annotations
 
+import sys
+from math import nextafter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from otel_streaming._causes import Cause, cause_of_reading
+from otel_streaming._exchange import Exchange, harmless
+from otel_streaming._verdict import summarise
+from otel_streaming.semconv import Origin, Reason
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from otel_streaming._call import Reading
+    from otel_streaming._stream import Stream
+    from otel_streaming._verdict import StreamSummary
 
 T = TypeVar("T")
+_STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_EXPIRED = Cause(Reason.DEADLINE_EXCEEDED, Origin.CLIENT)
+_AT_EXIT = Cause(Reason.UNKNOWN, Origin.UNKNOWN)
+_LONG = 512
+"""Bytes of a message above which its events are counted one by one."""
+
+
+class Reading(Exchange):
+    """A stream as its reader has it. ``wants`` and ``got`` run for every message."""
+
+    _holds: Stream | None = None  # what the reader has, and asks for no more of yet
+
+    def wants(self) -> None:
+        """The reader asks for more."""
+        if self._holds is not None:
+            self._holds.idle_since = self.clock()
+            self._holds = None
+
+    def _handed(self, stream: Stream) -> None:
+        """The reader has got what a stream begins with; when it asks for its first message is up to it."""
+        stream.idle_since = nextafter(stream.progress_at, 0)  # before it: not waiting
+        self._holds = stream
+
+    def got(self, body: Any) -> None:
+        """The reader gets some."""
+        try:
+            stream = self.stream
+            if stream is None:
+                self._plain(body)
+            elif body and stream.chunk(self.clock(), body):
+                self._holds = stream
+                if len(body) > _LONG:
+                    self._many(body)
+        except Exception:  # noqa: BLE001 - what we cannot read is the reader's to judge
+            self.give_up()
+
+    def _plain(self, body: Any) -> None:
+        """A message of what is no stream, or is no longer."""
+
+    def _many(self, body: Any) -> None:
+        """A message that may hold many events."""
+
+    @harmless
+    def finished(self) -> None:
+        """The reader has got all there was."""
+        if self.stream is not None:
+            self.stream.eof(self.clock())
+            self._end(self.stream)
+
+    @harmless
+    def broke(self, exception: BaseException) -> None:
+        """Reading raised."""
+        self._stop(cause_of_reading(exception))
+
+    @harmless
+    def expired(self) -> None:
+        """The reader's own limit for the whole has passed."""
+        self._stop(_EXPIRED)
+
+    @harmless
+    def closed(self) -> None:
+        """The reader wants no more; after the end it means nothing."""
+        self._stop(_STOPPED)
+
+    @harmless
+    def dropped(self) -> None:
+        """What the reader reads from is collected: it wants no more, unless it is the interpreter that exits."""
+        self.collected = True
+        self._stop(_AT_EXIT if sys.is_finalizing() else _STOPPED)
+
+    def _stop(self, cause: Cause) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.failed(self.clock(), cause)
+            self._end(stream)
+
+    def _end(self, stream: Stream, *, attempt: bool = False) -> None:
+        summary = self._verdict(stream)
+        self.stream = None
+        self._close_books(stream, summary, attempt=attempt)
+
+    def _verdict(self, stream: Stream) -> StreamSummary:
+        return summarise(stream, self.clock())
 
 
 class Watched:
@@ -35,7 +126,7 @@ class Watched:
 
 
 class WatchedIterator(Watched, Generic[T]):
-    """An iterable, watched."""
+    """An iterable that passes everything on, and tells the watch."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)
@@ -70,7 +161,7 @@ class WatchedIterator(Watched, Generic[T]):
 
 
 class WatchedAsyncIterator(Watched, Generic[T]):
-    """An asynchronous iterable, watched."""
+    """The same but for its awaits."""
 
     def __init__(self, source: Any, watch: Reading) -> None:
         super().__init__(source, watch)

@@ -9,12 +9,11 @@ import functools
 from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from otel_streaming._call import Reading
 from otel_streaming._causes import cause_of, cause_of_reading
 from otel_streaming._engine import engine
 from otel_streaming._exchange import harmless
 from otel_streaming._notices import notice
-from otel_streaming._reading import Watched, WatchedAsyncIterator, WatchedIterator
+from otel_streaming._reading import Reading, Watched, WatchedAsyncIterator, WatchedIterator
 from otel_streaming._shape import Request, Shape, kind_of
 from otel_streaming.semconv import REASON_OUTCOME, Outcome, Protocol, Role, Terminal
 

@@ -58,18 +58,23 @@ class HttpxClient:
     """httpx itself."""
 
     def __init__(self, name: str) -> None:
-        HTTPX[name]()
+        self._instrument = HTTPX[name]()
         self._httpx = importlib.import_module("httpx")
+
+    def _client(self, chunks: int) -> Any:
+        client = self._httpx.Client(transport=_model(self._httpx, chunks))
+        if self._instrument is not None:
+            self._instrument(client)
+        return client
 
     def chunk(self, chunks: int) -> float:
         """Return the seconds that a chunk takes."""
-        client = self._httpx.Client(transport=_model(self._httpx, chunks))
-        with client, client.stream("POST", _CHAT, content=b'{"stream":true}') as response:
+        with self._client(chunks) as client, client.stream("POST", _CHAT, content=b'{"stream":true}') as response:
             return _read(response.iter_raw(), chunks)
 
     def request(self, requests: int) -> float:
         """Return the seconds that a request takes which does not stream."""
-        with self._httpx.Client(transport=_model(self._httpx, 0)) as client:
+        with self._client(0) as client:
             began = time.perf_counter()
             for _ in range(requests):
                 client.post(_CHAT, content=b"{}")

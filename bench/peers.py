@@ -192,22 +192,27 @@ def _instrument(where: str) -> None:
     resolve_name(where)().instrument()
 
 
-def _client_contrib() -> None:
-    _instrument("opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor")
+def _one_by_one() -> Callable[[Any], None]:
+    """contrib's: in general it instruments the transports of httpx alone, of a client whichever it has."""
+    providers()
+    instrument: Callable[[Any], None] = resolve_name(
+        "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor.instrument_client"
+    )
+    return instrument
 
 
-def _both() -> None:
-    _client_contrib()
-    resolve_name("otel_streaming.instrumentor:HTTPXStreamingInstrumentor")().instrument()
+def _both() -> Callable[[Any], None]:
+    _client_ours()
+    return _one_by_one()
 
 
-HTTPX: dict[str, Callable[[], None]] = {
+HTTPX: dict[str, Callable[[], Callable[[Any], None] | None]] = {
     BARE: lambda: None,
     OURS: _client_ours,
-    "contrib httpx": _client_contrib,
+    "contrib httpx": _one_by_one,
     "both": _both,
 }
-"""By name: what instruments httpx."""
+"""By name: what instruments httpx, and returns what instruments each client, if that is needed."""
 
 OPENAI: dict[str, Callable[[], None]] = {
     BARE: lambda: None,

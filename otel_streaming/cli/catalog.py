@@ -12,7 +12,7 @@ from otel_streaming import semconv
 from otel_streaming._config import PREFIX, BadValueError, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Cell = str | tuple[str, ...]
 
@@ -193,9 +193,19 @@ def _show() -> None:
 
     console = Console()
     for table in (make() for make in TABLES.values()):
-        grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in table.head:
-            grid.add_column(name, overflow="fold")
-        for row in table.rows:
-            grid.add_row(*(Text(_words(cell)) for cell in row))
-        console.print(grid)
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+        grid.add_column(table.head[0], no_wrap=True)  # two columns: a name that is broken in two is found by nobody
+        grid.add_column(_JOINT.join(table.head[1:]), overflow="fold")
+        for name, *rest in table.rows:
+            grid.add_row(Text(_words(name), "bold"), Text("\n".join(_told(rest))))
+        console.print(Text(table.title, "italic"), grid)
+
+
+_JOINT = " · "
+
+
+def _told(cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield what is told of one name, in a line; what has several words has lines of its own."""
+    cells = tuple(cells)
+    yield _JOINT.join(cell for cell in cells if isinstance(cell, str) and cell)
+    yield from (_words(cell) for cell in cells if isinstance(cell, tuple) and cell)

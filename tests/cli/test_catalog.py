@@ -13,16 +13,19 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 NAMES = [
     *(str(attribute) for attribute in semconv.ATTRIBUTES if attribute.startswith("stream.chunk")),
     *(metric.prometheus for metric in semconv.METRICS),
-    *(reason.value for reason in semconv.Reason),
+    *(word.value for attribute in (semconv.PHASE, semconv.DIALECT) for word in attribute.values or ()),
+    *(label.label for metric in semconv.METRICS for label in metric.labels),
     *(f"OTEL_PYTHON_STREAMING_{setting.name.upper()}" for setting in fields(Settings)),
 ]
 
 
-def test_the_table_has_every_name(cli):
-    """Attributes, metrics, reasons and settings are on screen, whole names at a usual width."""
-    shown = cli("catalog", env={"COLUMNS": "240"})
+@pytest.mark.parametrize("columns", [80, 240])
+def test_the_table_has_every_name(cli, columns):
+    """Attributes with their values, metrics, reasons and settings are on screen, no name of them broken in two."""
+    shown = cli("catalog", env={"COLUMNS": str(columns)})
     assert shown.returncode == 0
-    words = set(shown.stdout.split())
+    assert max(map(len, shown.stdout.splitlines())) <= columns
+    words = set(shown.stdout.replace(",", " ").split())
     assert [name for name in NAMES if name not in words] == []
     assert "int[]" in words, "no name is taken for markup"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otel_streaming.cli.live.session import Session
 
 Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as: uvicorn app:app")]
+_ASKED = ("asked to end; Ctrl-C asks again", "asked again; Ctrl-C once more kills it", "killed")
 _NOT_HEARD = (
     "no stream was heard of. Was one asked for? The command must run in the Python that otel-streaming[otlp] is "
     "installed in, {}; otel-streaming doctor tells more"
@@ -62,7 +63,7 @@ def _attend(session: Session, child: Child) -> None:
         session.tick(child.lines())
         if child.interrupts > interrupts:
             interrupts = child.interrupts
-            session.say("asked to end; Ctrl-C once more kills it")
+            session.say(_ASKED[min(interrupts, len(_ASKED)) - 1])
     while lines := child.lines(last=True):
         session.tick(lines)
     if not session.heard:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +51,11 @@ def ask(port, path):
         answer = connection.getresponse()
         answer.read()
         return answer.status
+
+
+def refused(port):
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) != 0
 
 
 def ready(process, port):
@@ -122,15 +128,42 @@ def test_forward_to_nobody(start, port):
     assert "secret" not in process.err()
 
 
-def test_twice_kills(start):
-    """A command that does not end when it is asked to is killed the second time."""
-    process = start("run", "--", "sh", "-c", "trap '' INT; echo here; sleep 99")
+def test_the_third_interrupt_kills(start):
+    """A command that does not end when it is asked to is asked once more, and killed the third time."""
+    process = start("run", "--", "sh", "-c", "trap 'echo asked' INT; echo here; while :; do sleep 0.05; done")
     process.wait_until(lambda: "here" in process.out(), "the command")
-    process.signal(signal.SIGINT)
-    process.wait_until(lambda: "Ctrl-C once more kills it" in process.err(), "the notice")
-    assert process.returncode is None
+    for times, notice in enumerate(("Ctrl-C asks again", "Ctrl-C once more kills it"), 1):
+        process.signal(signal.SIGINT)
+        process.wait_until(lambda notice=notice: notice in process.err(), "the notice")
+        process.wait_until(lambda times=times: process.out().count("asked") == times, "the signal")
+        assert process.returncode is None
     process.signal(signal.SIGINT)
     assert process.wait() == 128 + signal.SIGKILL
+
+
+@pytest.mark.e2e
+def test_a_reader_of_the_log_that_leaves(tmp_path, port):
+    """Ctrl-C ends `tee` as well: the service still has its time, and what is open is told of when asked twice."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    env |= {"OTEL_PYTHON_STREAMING_STATE_DIR": "off", "PYTHONPATH": str(SERVICES), "PYTHONUNBUFFERED": "1"}
+    streams = []
+    with Receiver(on_stream=streams.append) as other, contextlib.ExitStack() as stack:
+        command = [SCRIPT, "run", "--forward", other.endpoint, "--", "uvicorn", "chat:app", "--port", str(port)]
+        read, write = os.pipe()
+        process = subprocess.Popen(command, stdout=write, stderr=write, env=env)
+        os.close(write)
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        with open(read, "rb") as log:  # noqa: PTH123 - no path has it
+            next(line for line in log if b"Uvicorn running" in line)
+            held = stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)))
+            held.request("GET", "/v1/whole?pause=60")
+            held.getresponse().read(10)
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: refused(port), "the service to close its port")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert [stream.text(sc.REASON) for stream in streams] == ["server_shutdown"]
 
 
 def test_signals_are_passed_on(start):

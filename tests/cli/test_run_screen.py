@@ -58,7 +58,7 @@ def test_a_service_under_faults(tmp_path, port, columns):
     env = {"PYTHONPATH": str(SERVICES), "OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "0.5", "ECHO": "yes"}
     with Terminal(tmp_path, columns, env) as terminal:
         terminal.type(f"{COMMAND} run -- uvicorn chat:app --port {port} --log-level warning; echo status $?")
-        terminal.wait_for("nothing open", "no stream was heard of", "http://127.0.0.1:")
+        terminal.wait_for("nothing open", "no stream has ended", "http://127.0.0.1:")
         wait_until(lambda: ask(port, "/v1/whole?chunks=3&pause=0.05") or True, "the service")
         for path in ("unfinished", "in_band_error", "whole"):
             ask(port, f"/v1/{path}?chunks=3&pause=0.05")
@@ -83,7 +83,7 @@ def test_a_service_under_faults(tmp_path, port, columns):
         assert last[3] == "served 6: silent failure 2 · reader gave up 1 · fine 2 · reader left 1"
         assert sum("how it ended" in line for line in seen) == 1  # what was drawn before is gone
         assert not [line for line in seen if "· http://" in line]
-        asked = "asked to end; Ctrl-C once more kills it"
+        asked = "asked to end; Ctrl-C asks again"
         unwrapped = terminal.everything(joined=True)
         assert seen[seen.index(asked) :] == unwrapped[unwrapped.index(asked) :]
         terminal.type("echo $ECHO again")

@@ -98,7 +98,8 @@ def environment(base: Mapping[str, str], endpoint: str) -> dict[str, str]:
 class Child:
     """The command while it runs; signals that this process gets are passed on to it.
 
-    The first Ctrl-C asks it to end, the second kills it and all that it has started.
+    Ctrl-C asks it to end; once more, not to wait for what is open (uvicorn takes it so), and only then its streams are
+    told of; the third time kills it and all that it has started.
 
     Args:
         argv: The command, as `find` returns it, and its arguments.
@@ -187,7 +188,7 @@ class Child:
         if not hasattr(self, "_popen"):
             raise KeyboardInterrupt
         if number in _TO_THE_GROUP:
-            self._signal_group(signal.SIGKILL if self.interrupts > 1 else number)
+            self._signal_group(signal.SIGKILL if self.interrupts > 2 else number)
         else:
             self._popen.send_signal(number)
 

@@ -49,7 +49,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print it on standard error."""
-        print(f"otel-streaming: {words.clean(text)}", file=sys.stderr, flush=True)
+        self._print([f"otel-streaming: {words.clean(text)}"], sys.stderr)
 
     def draw(self, streams: Streams, now: float) -> None:
         """Draw nothing."""
@@ -67,8 +67,8 @@ class Lines:
     def _print(self, lines: Iterable[str], file: TextIO) -> None:
         try:
             print(*lines, sep="\n", file=file, flush=True)
-        except BrokenPipeError:
-            self.gone = True
+        except OSError:  # its reader has left, its disk is full: no reason for a command to be killed
+            self.gone = self.gone or file is sys.stdout
             os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # or Python complains at its end
 
 

@@ -21,7 +21,7 @@ _VERDICTS = {
     Role.CLIENT: "of what it reads: {bad} of {all} streams failed, {silent} of them without an error status",
     Role.TASK: "of what is watched by hand: {bad} of {all} streams failed",
 }
-NOTHING = "no stream was heard of"
+NOTHING = "no stream has ended"
 
 
 def counted(counts: Mapping[Any, int], texts: Mapping[Any, str]) -> str:

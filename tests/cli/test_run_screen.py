@@ -72,7 +72,7 @@ def test_a_service_under_faults(tmp_path, port, columns):
             assert re.fullmatch(ROW[columns].format(expected), line.rstrip())
         assert "served 5: silent failure 2 · fine 2 · reader left 1" in screen
         assert "what your 5xx count says: 0; what users saw: 2 of 4 streams failed" in screen
-        terminal.press("a", "Enter", "b")  # what somebody types in between does not disturb the view
+        terminal.press("a", "Enter", "b", "C-z")  # what somebody types in between does not disturb the view
         held.close()
         terminal.wait_for("nothing open")
         terminal.press("C-c")
@@ -151,3 +151,12 @@ def test_a_terminal_that_is_closed(tmp_path, port):
         return True
 
     wait_until(gone, "the end of the service")
+
+
+def test_a_command_that_asks(tmp_path):
+    """A prompt, which ends in no new line, is shown, and what is typed reaches the command."""
+    with Terminal(tmp_path, 80) as terminal:
+        terminal.type(f"{COMMAND} run -- sh -c 'printf \"%s? \" name; read name; echo hello $name'; echo status $?")
+        terminal.wait_for("name?", "nothing open")
+        terminal.type("you")
+        terminal.wait_for("hello you", "status 0")

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import queue
+import select
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,10 @@ _TO_THE_GROUP = {signal.SIGINT, signal.SIGQUIT}
 _PASSED_ON = (*_TO_THE_GROUP, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _MOST_LINES = 10_000
 _LONGEST_LINE = 65536
+
+
+_PROMPT = 0.2
+"""Seconds for which a line that is begun is waited for."""
 
 
 class ChildError(RuntimeError):
@@ -137,7 +142,7 @@ class Child:
         stderr = subprocess.PIPE if self._captured and sys.stderr.isatty() else None
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - what the user asks for
-                self._argv, env=self._env, stdout=stdout, stderr=stderr, start_new_session=True
+                self._argv, env=self._env, stdout=stdout, stderr=stderr, start_new_session=True, bufsize=0
             )
         except OSError as error:
             raise ChildError(f"{self._argv[0]} cannot be executed: {error.strerror}", 126) from error
@@ -179,9 +184,19 @@ class Child:
             signal.signal(number, handler)
 
     def _read(self, stream: IO[bytes]) -> None:
+        rest = b""
         with stream:
-            while line := stream.readline(_LONGEST_LINE):
-                self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
+            while more := stream.read(_LONGEST_LINE):
+                *lines, rest = (rest + more).split(b"\n")
+                if len(rest) >= _LONGEST_LINE or _asks(stream, rest):
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._keep(line)
+        if rest:
+            self._keep(rest)
+
+    def _keep(self, line: bytes) -> None:
+        self._lines.put(line.decode(errors="replace").rstrip("\r"))
 
     def _pass_on(self, number: int, _: object) -> None:
         self.interrupts += number == signal.SIGINT
@@ -195,3 +210,8 @@ class Child:
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
+
+
+def _asks(stream: IO[bytes], begun: bytes) -> bool:
+    """Tell whether a line that is begun stays so: a prompt, and no progress bar, which goes back to where it began."""
+    return bool(begun) and b"\r" not in begun and not select.select([stream], [], [], _PROMPT)[0]

@@ -93,7 +93,7 @@ class Screen:
         self._title, self._share = title, share
         self._width = 0
         self._echo = contextlib.ExitStack()
-        self._echo.enter_context(_without_echo())
+        self._echo.enter_context(_undisturbed())
         self._live.start()
 
     def say(self, text: str) -> None:
@@ -137,14 +137,18 @@ def is_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def _without_echo() -> Iterator[None]:
-    """Keep what is typed off the screen: it would move the cursor, and the view is drawn from there."""
+def _undisturbed() -> Iterator[None]:
+    """Keep what is typed off the screen: it would move the cursor, and the view is drawn from there.
+
+    Ctrl-Z does nothing: it would stop the view and the receiver, hide the cursor, and leave the service running.
+    """
     if not sys.stdin.isatty():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
-    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    keys = list(before[6])
+    keys[termios.VSUSP] = bytes([os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE")])
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, [*before[:3], before[3] & ~termios.ECHO, *before[4:6], keys])
     try:
         yield
     finally:

@@ -76,20 +76,20 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
 ) -> None:
     """Write the dashboards, the rules, the collector's configuration or the Sloth specification into a folder."""
-    if folder.exists() and not folder.is_dir():
-        _fail(f"{folder} is no folder; name one")
     part = PARTS[kind]
     targets = {folder / name: _ROOT / part.folder / name for name in part.files()}
-    there = [target for target in targets if target.exists()]
-    if there and not force:
-        _fail(f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
     try:
+        if folder.exists() and not folder.is_dir():
+            _fail(f"{folder} is no folder; name one")
+        there = [target for target in targets if target.exists()]
+        if there and not force:
+            _fail(f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             typer.echo(str(target))
     except OSError as error:
-        _fail(f"{error.filename or folder}: {error.strerror}; name a folder that you may write to")
+        _fail(f"{error.filename or folder}: {error.strerror or error}; name a folder that you may write to")
     typer.echo(f"\n{part.next_step.format(folder=folder)}")
 
 

@@ -1,11 +1,13 @@
 """``otel-streaming doctor``: each misconfiguration is planted for real, found, and nothing else with it."""
 
+import http.server
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from certificates import certificate
 
+from otel_streaming.cli.doctor.came_back import ask
 from otel_streaming.cli.doctor.checks import CHECKS
 from otel_streaming.cli.doctor.reach import reach
 from stack import Collector
@@ -283,6 +286,27 @@ def test_another_python(cli, tmp_path):
     assert "No module named 'otel_streaming'" in refused.stderr
     assert "pip install otel-streaming where the service runs" in refused.stderr
     assert cli("doctor", "--", "no-such-server").returncode == 2
+    refused = cli("doctor", "--", "opentelemetry-instrument", "python", "app.py", env={"PATH": "/usr/bin:/bin"})
+    assert refused.returncode == 1
+    assert "opentelemetry-instrument: No such file or directory; give the command" in refused.stderr
+
+
+@pytest.mark.parametrize("answer", ["[]", '{"data": []}', '{"data": {"result": [{"metric": []}]}}', "no JSON", "null"])
+def test_what_is_no_prometheus(answer):
+    """Whatever answers at the address that was given for Prometheus, it is a finding."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        values, wrong = ask(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert values == {}
+    assert wrong
 
 
 def test_a_folder_without_room(doctor, tmp_path):

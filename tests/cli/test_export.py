@@ -47,14 +47,15 @@ def test_nothing_is_overwritten_unasked(cli, tmp_path):
 
 
 def test_what_is_no_folder_is_refused(cli, tmp_path):
-    """A file in its place, or a place where nobody can write: one line, no traceback."""
+    """A file in its place, a place where nobody can write, a name that is too long, the files' own: no traceback."""
     (tmp_path / "file").write_text("")
-    for where in ("file", "file/below", "/proc/nobody"):
-        refused = cli("export", "sloth", where)
+    for where in ("file", "file/below", "/proc/nobody", 300 * "a", str(ROOT / "dashboards/out")):
+        refused = cli("export", "sloth", where, "--force")
         assert refused.returncode == 1
         assert len(refused.stderr.splitlines()) == 1
         assert where in refused.stderr
         assert "name" in refused.stderr
+        assert "None" not in refused.stderr
 
 
 def test_an_unknown_kind_is_answered_by_the_known_ones(cli):

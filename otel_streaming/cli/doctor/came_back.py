@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from otel_streaming import semconv
@@ -25,11 +27,11 @@ def ask(url: str) -> tuple[Values, str]:
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": selector}, timeout=_TIMEOUT)
         answer.raise_for_status()
-        rows = answer.json()["data"]["result"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
-        return {}, (str(error) or type(error).__name__).splitlines()[0]
-    values: Values = {}
-    for row in rows:
-        metric, labels = row["metric"].pop("__name__"), sorted(row["metric"].items())
-        values[metric, str(labels)] = float(row["value"][1])
-    return values, ""
+        return dict(map(_value, answer.json()["data"]["result"])), ""
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+        return {}, (str(error) or type(error).__name__).splitlines()[0]  # whatever it is, it is no Prometheus
+
+
+def _value(row: Any) -> tuple[tuple[str, str], float]:
+    metric, labels = row["metric"].pop("__name__"), sorted(row["metric"].items())
+    return (metric, str(labels)), float(row["value"][1])

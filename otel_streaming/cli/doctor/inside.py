@@ -116,7 +116,8 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise _stop(f"{argv[0]}: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise _stop(f"{argv[0]}: {why}; give the command that starts the service, by its whole path") from error
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
             raise _stop(f"{last}; pip install otel-streaming where the service runs ({' '.join(argv[:-2])})")

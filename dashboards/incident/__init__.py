@@ -18,8 +18,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from dashboards.incident import serve
+from dashboards.incident.fates import FATES, Fate
 from dashboards.incident.samples import MINUTE
-from dashboards.incident.table import FATES, LINES, PERIODS, SHOWN_BY_STOCK_METRICS, SPANS_LOST, Fate, Line, Period
+from dashboards.incident.table import LINES, PERIODS, SHOWN_BY_STOCK_METRICS, SPANS_LOST, Line, Period
 from otel_streaming import semconv as sc
 
 if TYPE_CHECKING:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from dashboards import queries
 from dashboards.incident import table
+from dashboards.incident.fates import FATES
 from dashboards.incident.samples import Key, Labels, Samples
 from otel_streaming import semconv as sc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dashboards.incident.table import Fate, Line, Period
+    from dashboards.incident.fates import Fate
+    from dashboards.incident.table import Line, Period
 
 
 def simulate(periods: tuple[Period, ...]) -> Samples:
@@ -29,7 +31,7 @@ def simulate(periods: tuple[Period, ...]) -> Samples:
                 processes.change(period, samples)
             for name in table.LINES:
                 for fate, number in period.ended(name, minute).items():
-                    _end(scene, name, table.FATES[fate], range(seen[name, fate], seen[name, fate] + number))
+                    _end(scene, name, FATES[fate], range(seen[name, fate], seen[name, fate] + number))
                     seen[name, fate] += number
             gauges = _live(scene, minute) | _of_the_collector(scene)
             samples.scrape(begin + minute, gauges, processes.alive.get(period.mute, ()))

@@ -1,26 +1,16 @@
 """Run the matrix: one real server process per row (server x framework), every cause over real sockets."""
 
 import asyncio
-import contextlib
-import os
-import platform
 import random
 import signal
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import dataclass
 
-from stack import Process, StackError, free_ports, listens
+from tests.conformance import rows
 from tests.conformance.clients import Client, Client2
 from tests.conformance.compare import differences, notes, over, received, told_apart
-from tests.conformance.expected import LOST, changes, expected, fits, route
-from tests.conformance.sink import Sink
-
-BIN = Path(sys.executable).parent
-SERVICE = Path(__file__).parent / "service"
+from tests.conformance.expected import changes, expected, route
+from tests.conformance.rows import Row, cell, due_of, gone, ready, serving, told_of, until
 
 _UVICORN = "--port {port} --timeout-graceful-shutdown 1"
 SERVERS = {
@@ -82,25 +72,6 @@ AT_LAST = {"drained", "sigterm", "unlimited"}
 """Causes that stop the server."""
 
 
-@dataclass
-class Row:
-    """What was told of one server and framework; of a single run of them also what was received and seen."""
-
-    server: str
-    framework: str
-    cells: dict = field(default_factory=dict)
-    routes: set = field(default_factory=set)
-    started: int = 0
-    ended: int = 0
-    exit: int | None = None
-    log: str = ""
-    answers: dict = field(default_factory=dict)
-    seen: dict = field(default_factory=dict)
-    inherited: bool = False
-    compared: int = 0
-    differences: list = field(default_factory=list)
-
-
 POSSIBLE = {
     "starlette-file": {"healthy", "fin", "rst", "unread", "short", "http10", "head", "status_500"},
 }
@@ -129,78 +100,15 @@ def impossible(server, framework, cause):
     return cause in IMPOSSIBLE.get(framework, ()) or cause not in POSSIBLE.get(framework, CAUSES)
 
 
-def wrong(row, expected=expected, route=route):
-    """Return what a row says that it is not to say."""
-    cells, due = row.cells.items(), {cause: expected(row.server, row.framework, cause)[0] for cause in row.cells}
-    found = [f"{cause} says {said}, not {due[cause]}" for cause, said in cells if not fits(due[cause], said)]
-    if row.routes - {route(row.framework)}:
-        found.append(f"routes are {row.routes}")
-    injected = sum(said != "-" or "-" not in due[cause].split(" or ") for cause, said in cells)
-    lost = sum(said == "-" and LOST in due[cause] for cause, said in cells)
-    if row.started != injected or not injected - lost <= row.ended <= injected:
-        found.append(f"ledger says {row.started} started, {row.ended} ended, {injected} were injected")
-    if row.inherited and not any("process_death" in cell for cell in due.values()):
-        found.append("it was not killed, and has not handed over all")
-    changed = [d for d in row.differences if changes(row.server, row.framework, *d[:2]) is None]
-    return found + [f"changed by us: {cause}: {how}" for cause, _, how in changed]
-
-
-def due_of(row, traces, expected=expected):
-    """Return those of the traces in which a span is due, by the cause of each."""
-    return {trace for c, trace in traces.items() if not fits(expected(row.server, row.framework, c)[0], "-")}
-
-
 NAMES = (
     "uvicorn h11 httptools uvloop hypercorn h2 trio granian daphne gunicorn uvicorn-worker"
     " starlette fastapi sse-starlette litestar quart django"
 )
 
 
-def versions(names=NAMES):
-    """Return the versions of what was run."""
-    found = ", ".join(f"{name} {version(name)}" for name in names.split())
-    return f"CPython {platform.python_version()}, {found}"
-
-
-def cell(spans):
-    """Say what was reported of one exchange: result, reason, phase."""
-    words = [tuple(span[f"stream.{word}"] for word in ("result", "reason", "phase")) for span in spans]
-    return " + ".join("/".join(word) for word in words) or "-"
-
-
-@contextlib.contextmanager
-def serving(row, command, folder, suffix="", *, due=None, bare=False):
-    """Run the row's server; yields its process, its port and what it reports, whose sums the row has at the end.
-
-    If it has stopped and not told of all the streams that are ``due``, it is started once more: the crash recorder is
-    to report what is missing.
-    """
-    sink, (port,) = Sink(), free_ports(1)
-    program, *arguments = command.format(port=port).split()
-    name = f"{row.server}-{row.framework}{suffix}"
-    log, seen = folder / f"{name}.log", folder / f"{name}.seen"
-    env = {
-        "FRAMEWORK": row.framework,
-        "SEEN": os.fspath(seen),
-        **sink.service_env(),
-        "OTEL_PYTHON_STREAMING_STATE_DIR": os.fspath(folder / f"{name}.state"),
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,django,fastapi,flask,starlette,wsgi",  # what differs is ours
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(SERVICE), os.environ.get("PYTHONPATH")])),
-    }
-    command = [*([] if bare else [BIN / "opentelemetry-instrument"]), BIN / program, *arguments]
-    try:
-        with Process(name, command, log, env, SERVICE) as process:
-            yield process, port, sink
-            row.exit = process.returncode
-        row.inherited = not (due is None or sink.told_all(due))
-        if row.inherited:
-            with process:
-                asyncio.run(_inherited(process, port, sink, due))
-    finally:
-        sink.close()
-    row.routes = {span.get("http.route") for spans in sink.spans.values() for span in spans}
-    row.started, row.ended = sink.total("stream.ledger.started"), sink.total("stream.ledger.ended")
-    row.log, row.seen = log.read_text(), notes(seen)
+def wrong(row):
+    """Return what a row says that it is not to say."""
+    return rows.wrong(row, expected, route)
 
 
 def run_row(server, framework, folder, causes=tuple(CAUSES)):
@@ -242,7 +150,7 @@ def _run(row, folder, causes, bare, suffix=""):
     if "unlimited" in causes:
         command, suffix = command.rsplit(" ", 2)[0], "-unlimited" + suffix
     traces = {cause: random.randbytes(16).hex() for cause in causes}
-    due = None if bare else due_of(row, traces)
+    due = None if bare else due_of(row, traces, expected)
     with serving(row, command, folder, suffix, due=due, bare=bare) as (process, port, sink):
         asyncio.run(_causes(row, traces, process, port, None if bare else sink))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
@@ -268,7 +176,7 @@ async def _causes(row, traces, process, port, sink):
     await until(lambda: all(map(over, notes(seen).values())), 12)
     if sink:
         ended = {cause for cause, noted in notes(seen).items() if over(noted)}
-        await told_of(sink, due_of(row, {cause: traces[cause] for cause in ended}))
+        await told_of(sink, due_of(row, {cause: traces[cause] for cause in ended}, expected))
     last = sorted(AT_LAST & traces.keys())
     stopping = [await _ask(client, port, cause, traces[cause]) for cause in last]
     for cause, one in zip(last, stopping, strict=True):
@@ -283,35 +191,6 @@ async def _causes(row, traces, process, port, sink):
         cause: received(one, CAUSES[cause].marker)
         for cause, one in zip([*first, *last], [*answered, *stopping], strict=True)
     }
-
-
-async def _inherited(process, port, sink, due):
-    """Wait until the successor has told what its predecessor could not."""
-    await ready(process, port)
-    await until(lambda: sink.told_all(due))
-
-
-async def gone(process):
-    try:
-        await asyncio.to_thread(process.wait, 12)
-    except StackError:  # daphne waits for ever for anyio's worker threads, without us as well
-        process.signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait, 12)
-
-
-async def told_of(sink, due):
-    """Wait for a span of each trace, but not for ever."""
-    await until(lambda: due <= sink.spans.keys())
-
-
-async def until(condition, patience=20):
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not condition():  # noqa: ASYNC110 - nothing tells of what a sink receives
-        await asyncio.sleep(0.05)
-
-
-async def ready(process, port):
-    await asyncio.to_thread(process.wait_until, lambda: listens(port), "its port")
 
 
 async def _act(kind, port, name, trace):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conformance import runner
+from tests.conformance import rows
 from tests.conformance.expected import differs
-from tests.conformance.runner import Row, gone, ready, serving, told_of, until
+from tests.conformance.rows import Row, due_of, gone, ready, serving, told_of, until
 
 _UVICORN = "--timeout-graceful-shutdown 1 --ws-ping-interval 1 --ws-ping-timeout 1"
 SERVERS = {
@@ -134,7 +134,7 @@ def expected(server, framework, cause):
 
 def wrong(row):
     """Return what a row says that it is not to say."""
-    return runner.wrong(row, expected, lambda framework: ROUTES.get(framework, "/s/{cause}"))
+    return rows.wrong(row, expected, lambda framework: ROUTES.get(framework, "/s/{cause}"))
 
 
 ROUTES = {"raw": None, "raw-pushes": None, "quart": "/s/<cause>"}
@@ -160,7 +160,7 @@ def run_row(server, framework, folder, causes=tuple(CAUSES)):
     """Start the server, bring about each cause, stop it; returns the cells."""
     row = Row(server, framework)
     traces = {cause: random.randbytes(16).hex() for cause in causes if not impossible(server, framework, cause)}
-    with serving(row, SERVERS[server], folder, due=runner.due_of(row, traces, expected)) as (process, port, sink):
+    with serving(row, SERVERS[server], folder, due=due_of(row, traces, expected)) as (process, port, sink):
         asyncio.run(_causes(process, port, traces, sink, SETTLES.get(server, 0)))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

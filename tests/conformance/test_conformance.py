@@ -7,7 +7,8 @@ import pytest
 
 from stack import Process, free_ports
 from tests.conformance import sockets, wsgi
-from tests.conformance.runner import BIN, CAUSES, SERVERS, SERVICE, clients_of, run_row, wrong
+from tests.conformance.rows import BIN, SERVICE
+from tests.conformance.runner import CAUSES, SERVERS, clients_of, run_row, wrong
 
 pytestmark = pytest.mark.e2e
 

@@ -5,9 +5,11 @@ import contextlib
 import random
 import signal
 
-from tests.conformance import runner
+from tests.conformance import rows, runner
+from tests.conformance.clients import Client
 from tests.conformance.expected import DIED, LOST, PLAIN, differs
-from tests.conformance.runner import Client, Row, _act, _ask, _leave, cell, gone, ready, serving, told_of, until
+from tests.conformance.rows import Row, cell, due_of, gone, ready, serving, told_of, until
+from tests.conformance.runner import _act, _ask, _leave
 
 SERVICE = "wsgi_service"
 SERVERS = {
@@ -68,14 +70,14 @@ def expected(server, framework, cause):
 
 def wrong(row):
     """Return what a row says that it is not to say."""
-    return runner.wrong(row, expected, ROUTES.get)
+    return rows.wrong(row, expected, ROUTES.get)
 
 
 def run_row(server, framework, folder, causes=tuple(CAUSES)):
     """Start the server, bring about each cause, stop it; returns the cells."""
     row = Row(server, framework)
     traces = {cause: random.randbytes(16).hex() for cause in causes}
-    with serving(row, SERVERS[server], folder, due=runner.due_of(row, traces, expected)) as (process, port, sink):
+    with serving(row, SERVERS[server], folder, due=due_of(row, traces, expected)) as (process, port, sink):
         asyncio.run(_causes(process, port, traces, sink, asyncio.Semaphore(AT_ONCE.get(server, 30))))
     row.cells = {cause: cell(sink.spans.get(trace, ())) for cause, trace in traces.items()}
     return row

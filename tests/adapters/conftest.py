@@ -38,8 +38,10 @@ def both():
 
 @pytest.fixture
 def captured():
+    """What ended, of a process that at the end of the test has no stream open."""
     with capture() as summaries:
         yield summaries
+        assert summaries.engine.registry.open_count == 0
 
 
 @pytest.fixture

@@ -49,13 +49,6 @@ def read(request):
     return READERS[request.param]
 
 
-@pytest.fixture
-def captured():
-    with testing.capture() as captured:
-        yield captured
-        assert captured.engine.registry.open_count == 0
-
-
 def only(captured):
     [summary] = captured
     assert summary.shape.role == "client"

@@ -8,7 +8,6 @@ from functools import partial
 import httpx
 import httpx2
 import pytest
-from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 from test_clients import TOKENS, WHOLE
 from upstream import CUT, Upstream, instrumented
 
@@ -16,7 +15,6 @@ from otel_streaming import testing
 from otel_streaming.instrumentor import HTTPXStreamingInstrumentor
 
 BOTH = pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
-CONTRIB = {httpx: HTTPXClientInstrumentor, httpx2: HTTPX2ClientInstrumentor}
 
 
 @pytest.fixture

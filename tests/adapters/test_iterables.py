@@ -68,13 +68,6 @@ def kind(request):
     return KINDS[request.param]
 
 
-@pytest.fixture
-def captured():
-    with capture() as captured:
-        yield captured
-        assert captured.engine.registry.open_count == 0
-
-
 def only(captured):
     [summary] = captured
     assert (summary.shape.role, summary.shape.protocol) == ("task", "iterable")

@@ -279,13 +279,6 @@ def test_both_ends_agree(end, implementation, client):
     assert by_role["client"].backpressure == 0  # what comes is taken from the network, whoever reads it when
 
 
-@pytest.fixture
-def captured():
-    with capture() as captured:
-        yield captured
-        assert captured.engine.registry.open_count == 0
-
-
 @contextlib.contextmanager
 def talking(handler):
     """A server of websockets' own, which can do what no ASGI application can."""

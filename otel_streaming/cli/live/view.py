@@ -14,7 +14,7 @@ from otel_streaming import _words
 from otel_streaming import semconv as sc
 from otel_streaming.cli.live import words
 from otel_streaming.cli.live.summary import NOTHING, OPEN, by_role, counted, verdict
-from otel_streaming.semconv import Result, State
+from otel_streaming.semconv import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +35,6 @@ RESULTS: dict[str, str] = {
 }
 """As on the dashboards: what failed silently is purple, what failed loudly red, the reader's doing blue."""
 _DOUBTFUL = "yellow"
-_STATES = {
-    State.FLOWING: "green",
-    State.WAITING: "blue",
-    State.BACKPRESSURED: "yellow",
-    State.STALLED: "bold yellow",
-    State.ABANDONED: "magenta",
-}
 
 
 @dataclass(frozen=True)

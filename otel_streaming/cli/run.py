@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as: uvicorn app:app")]
 _ASKED = ("asked to end; Ctrl-C asks again", "asked again; Ctrl-C once more kills it", "killed")
+_ELSEWHERE = (
+    'nothing goes to OTEL_EXPORTER_OTLP_ENDPOINT now; --forward "$OTEL_EXPORTER_OTLP_ENDPOINT" passes it on there, if '
+    "OTLP over HTTP is taken there (usually at port 4318; 4317 is gRPC)"
+)
 _NOT_HEARD = (
     "no stream was heard of. Was one asked for? The command must run in the Python that otel-streaming[otlp] is "
     "installed in, {}; otel-streaming doctor tells more"
@@ -73,6 +77,5 @@ def _attend(session: Session, child: Child) -> None:
 
 
 def _tell_of_elsewhere(session: Session, forward: str | None) -> None:
-    elsewhere = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if elsewhere and not forward:
-        session.say(f"OTEL_EXPORTER_OTLP_ENDPOINT: nothing goes there now; --forward {elsewhere} would pass it on")
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") and not forward:
+        session.say(_ELSEWHERE)

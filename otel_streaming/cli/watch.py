@@ -13,7 +13,7 @@ from otel_streaming.cli.options import AsJson, Forward, Results, Routes, fail, w
 Port = Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1; 0 for any port that is free.")]
 _HOW = (
     "start your service with OTEL_EXPORTER_OTLP_ENDPOINT={} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "
-    "OTEL_METRIC_EXPORT_INTERVAL=1000 (Ctrl-C ends this)"
+    "OTEL_METRIC_EXPORT_INTERVAL=1000 opentelemetry-instrument COMMAND (Ctrl-C ends this)"
 )
 
 

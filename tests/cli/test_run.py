@@ -191,7 +191,7 @@ def test_what_ends_at_once(cli):
 def test_the_environment_of_the_command(cli):
     """What is set for a service's telemetry gives way, its name and its settings do not; we say what goes nowhere."""
     env = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:secret@collector:4317",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4317",
         "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
         "OTEL_TRACES_EXPORTER": "none",
@@ -212,7 +212,7 @@ def test_the_environment_of_the_command(cli):
     assert (told["OTEL_RESOURCE_ATTRIBUTES"], told.get("OTEL_SERVICE_NAME")) == ("service.name=chat", None)
     assert told["OTEL_PYTHON_STREAMING_SPANS"] == "bad"
     assert told["NO_PROXY"] == "internal,127.0.0.1"
-    assert "--forward http://collector:4317 would pass it on" in done.stderr
+    assert '--forward "$OTEL_EXPORTER_OTLP_ENDPOINT" passes it on there, if OTLP over HTTP' in done.stderr
     assert "secret" not in done.stderr
 
 

@@ -73,6 +73,16 @@ def test_the_newest_are_shown():
     assert lines[-1].startswith("/49")
 
 
+def test_open_streams_of_whom_nothing_is_told():
+    """Where streams end and no metrics come, nobody says that none is open; once they come, it is said."""
+    streams = Streams()
+    assert "nothing open" in drawn(streams, 80)
+    streams.ended(ended("ok"))
+    assert "what is open is not known: no metrics come" in drawn(streams, 80)
+    streams.read(reading(sc.ACTIVE, 0), 1.0)
+    assert "nothing open" in drawn(streams, 80)
+
+
 def test_several_services_are_told_apart():
     """Where streams of more than one service are shown, each row says whose it is."""
     streams = Streams()

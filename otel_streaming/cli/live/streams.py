@@ -130,6 +130,11 @@ class Streams:
         total = {state: sum(process.active[role, state] for process in alive) for state in State}
         return {state: count for state, count in total.items() if count}
 
+    @property
+    def blind(self) -> bool:
+        """Whether streams end of whose like, while they are open, nothing is told: no metrics come."""
+        return bool(self._spans) and not self._processes
+
     def sample(self, now: float) -> float:
         """Return the longest silence of an open stream, s, and keep it as the newest of ``silences``."""
         silence = max((process.silence for process in self._alive(now)), default=0.0)

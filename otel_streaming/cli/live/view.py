@@ -34,6 +34,7 @@ RESULTS: dict[str, str] = {
     Result.CANCELLED: "blue",
 }
 """As on the dashboards: what failed silently is purple, what failed loudly red, the reader's doing blue."""
+_BLIND = "what is open is not known: no metrics come"
 _DOUBTFUL = "yellow"
 
 
@@ -87,7 +88,7 @@ def _open(streams: Streams, now: float) -> Iterator[str]:
         if states:
             yield f"{OPEN[role]} {sum(states.values())}: {counted(states, _words.STATES)}"
     if not any(states_by_role.values()):
-        yield "nothing open"
+        yield _BLIND if streams.blind else "nothing open"
     if any(streams.silences):
         yield f"longest silence {words.seconds(streams.silences[-1])} {words.bars(streams.silences)}"
 

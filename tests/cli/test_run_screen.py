@@ -56,6 +56,7 @@ ROW = {80: "{}", 160: r"\d\d:\d\d:\d\d  {}( +[ ▁-█]+)?"}
 def test_a_service_under_faults(tmp_path, port, columns):
     """Every fault is a row in words, what is open is seen while it is, and the end says what a 5xx count misses."""
     env = {"PYTHONPATH": str(SERVICES), "OTEL_PYTHON_STREAMING_STALL_THRESHOLD": "0.5", "ECHO": "yes"}
+    env |= {"COLUMNS": "200", "LINES": "99"}  # another terminal's
     with Terminal(tmp_path, columns, env) as terminal:
         terminal.type(f"{COMMAND} run -- uvicorn chat:app --port {port} --log-level warning; echo status $?")
         terminal.wait_for("nothing open", "no stream has ended", "http://127.0.0.1:")

@@ -104,7 +104,7 @@ class Screen:
         """Return the view."""
         from otel_streaming.cli.live.view import screen  # noqa: PLC0415
 
-        width, height = self._console.size
+        width, height = self._size()
         return screen(streams, self._title, width, int(height * self._share), now)
 
     def show(self, drawn: RenderableType, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002
@@ -122,13 +122,23 @@ class Screen:
         """Leave the last streams where they are, with the summary below."""
         from otel_streaming.cli.live.view import table  # noqa: PLC0415
 
-        width, height = self._console.size
+        width, height = self._size()
         rows = streams.shown(height // 2) if streams else []
         self._live.update(table(rows, width) if rows else "", refresh=True)
         self._live.stop()
         self._echo.close()
         for text in closing(streams) if streams else ():
             self._console.print(text)
+
+    def _size(self) -> tuple[int, int]:
+        """Return the terminal's columns and lines: its own, since COLUMNS may be exported, and another's."""
+        from rich.console import ConsoleDimensions  # noqa: PLC0415
+
+        with contextlib.suppress(OSError):  # it is gone
+            size = os.get_terminal_size(sys.stdout.fileno())
+            if all(size):
+                self._console.size = ConsoleDimensions(*size)
+        return self._console.size
 
 
 def is_terminal() -> bool:

@@ -12,11 +12,13 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from otel_streaming import semconv as sc
+from otel_streaming.cli.live import forward
 from otel_streaming.cli.live.child import environment
-from otel_streaming.cli.receiver import Receiver
+from otel_streaming.cli.receiver import Export, Receiver
 from stack import Process, free_ports, wait_until
 
 SCRIPT = Path(sys.executable).parent / "otel-streaming"
@@ -128,6 +130,22 @@ def test_forward_to_nobody(start, port):
     assert "secret" not in process.err()
 
 
+def test_forward_to_who_never_answers(monkeypatch):
+    """What still waits at the end is counted as well."""
+    monkeypatch.setattr(forward, "_LAST", 0.2)
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = httpx.URL(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with forward.Forwarder(url, {}, said.append) as forwarder:
+            for _ in range(3):
+                forwarder.put(Export("/v1/traces", {}, b"x"))
+            silent.accept()[0].close()
+            connection, _ = silent.accept()
+        connection.close()
+    assert forwarder.lost == 3
+    assert len(said) == 1
+
+
 def test_the_third_interrupt_kills(start):
     """A command that does not end when it is asked to is asked once more, and killed the third time."""
     process = start("run", "--", "sh", "-c", "trap 'echo asked' INT; echo here; while :; do sleep 0.05; done")
@@ -218,7 +236,8 @@ def test_the_environment_of_the_command(cli):
 
 def test_a_service_is_called_as_its_folder():
     """Where nobody has named the service, its folder does."""
-    assert environment({}, "http://x")["OTEL_SERVICE_NAME"] == Path.cwd().name
+    for unnamed in ({}, {"OTEL_SERVICE_NAME": ""}):
+        assert environment(unnamed, "http://x")["OTEL_SERVICE_NAME"] == Path.cwd().name
     assert environment({"OTEL_SERVICE_NAME": "mine"}, "http://x")["OTEL_SERVICE_NAME"] == "mine"
 
 

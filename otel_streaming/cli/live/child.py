@@ -81,7 +81,7 @@ def environment(base: Mapping[str, str], endpoint: str) -> dict[str, str]:
         endpoint: Where its telemetry goes now.
     """
     kept = {name: value for name, value in base.items() if not name.startswith(_ELSEWHERE)}
-    if "OTEL_SERVICE_NAME" not in kept and f"{SERVICE_NAME}=" not in kept.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+    if not kept.get("OTEL_SERVICE_NAME") and f"{SERVICE_NAME}=" not in kept.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         kept["OTEL_SERVICE_NAME"] = Path.cwd().name or "service"
     spec = importlib.util.find_spec("opentelemetry.instrumentation.auto_instrumentation")
     instrumented = (spec and spec.submodule_search_locations) or []

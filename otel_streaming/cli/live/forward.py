@@ -70,6 +70,8 @@ class Forwarder:
     def __exit__(self, *_: object) -> None:
         self._queue.put(None)
         self._thread.join(_LAST)
+        if self._thread.is_alive():  # what ends the queue stands for the request under way
+            self._lose("it does not answer in time", self._queue.qsize())
 
     def put(self, export: Export) -> None:
         """Take a request to be passed on; returns at once."""
@@ -94,9 +96,9 @@ class Forwarder:
                 with self._lock:
                     self._held -= len(export.body)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, count: int = 1) -> None:
         with self._lock:
-            first, self.lost = self.lost == 0, self.lost + 1
+            first, self.lost = self.lost == 0, self.lost + count
         if first:
             where = f"{self._url.scheme}://{self._url.netloc.decode()}"
             self._say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import sys
 
 NEEDS = ("typer", "rich", "httpx", "h11", "opentelemetry.proto")
@@ -12,11 +13,14 @@ HINT = 'otel-streaming: the command line needs {missing}: pip install "otel-stre
 
 def main() -> None:
     """Run the command line, or say what to install for it (exit status 2)."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed; what is opened next would get its number, and what is printed
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     missing = [name for name in NEEDS if not _there(name)]
     if missing:
         sys.exit(_refuse(HINT.format(missing=", ".join(missing))))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # neither closed nor somebody's own
+        if isinstance(stream, io.TextIOWrapper):  # and not somebody's own
             stream.reconfigure(errors="replace")  # what a terminal's encoding lacks
     from otel_streaming.cli.app import app  # noqa: PLC0415 - needs what was just looked for
 

@@ -87,10 +87,9 @@ def export(
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            typer.echo(str(target))
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror or error}; name a folder that you may write to")
-    typer.echo(f"\n{part.next_step.format(folder=folder)}")
+    typer.echo("\n".join((*map(str, targets), "", part.next_step.format(folder=folder))))
 
 
 def _fail(message: str) -> None:

@@ -206,6 +206,16 @@ def test_what_ends_at_once(cli):
     assert f"otel-streaming[otlp] is installed in, {sys.prefix};" in done.stderr
 
 
+@pytest.mark.parametrize(("closed", "options"), [(">&-", ()), ("2>&-", ("--json",))])
+def test_what_has_no_output(closed, options):
+    """Without standard output the command runs all the same; without standard error nothing else gets what is said."""
+    line = f"exec {shlex.join([str(SCRIPT), 'run', *options, '--', 'sh', '-c', 'exit 5'])} {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
 def test_the_environment_of_the_command(cli):
     """What is set for a service's telemetry gives way, its name and its settings do not; we say what goes nowhere."""
     env = {

@@ -21,6 +21,7 @@ _VERDICTS = {
     Role.CLIENT: "of what it reads: {bad} of {all} streams failed, {silent} of them without an error status",
     Role.TASK: "of what is watched by hand: {bad} of {all} streams failed",
 }
+_UNTOLD = "for reasons that are not known: they were counted, and their spans did not come"
 NOTHING = "no stream has ended"
 
 
@@ -50,9 +51,14 @@ def verdict(streams: Streams) -> str:
 def closing(streams: Streams) -> Iterator[str]:
     """Yield the lines of the summary at the end."""
     yield verdict(streams)
-    for (role, reason), count in streams.reasons.most_common():
-        if role is _first(streams):
+    role = _first(streams)
+    totals, told = streams.totals(role), 0
+    for (whose, reason), count in streams.reasons.most_common():
+        if whose is role:
+            told += count
             yield f"{count:>6}  {_words.REASONS[reason]}"
+    if untold := sum(totals.get(result, 0) for result in _BAD) - told:
+        yield f"{untold:>6}  {_UNTOLD}"
     yield from by_role(streams)
 
 

@@ -52,12 +52,15 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[s
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
+_LABELS_ALONE = (semconv.STATE, semconv.STALLED, semconv.PROCESS_ID)
+
+
 def attributes() -> Table:
     """Return the attributes of spans, of their events apart."""
     rows = [
         (str(a), a.value_type, a.unit, a.brief, tuple(word.value for word in a.values or ()))
         for a in semconv.ATTRIBUTES
-        if a not in {semconv.STATE, semconv.PROCESS_ID, semconv.STALLED}
+        if a not in _LABELS_ALONE
     ]
     head = ("attribute", "type", "unit", "meaning", "values")
     return Table("Span attributes", head, frozenset({"attribute", "values"}), tuple(rows))
@@ -71,6 +74,13 @@ def metrics() -> Table:
     ]
     head = ("OpenTelemetry", "Prometheus", "instrument", "from", "meaning", "labels")
     return Table("Metrics", head, frozenset({"OpenTelemetry", "Prometheus", "labels"}), tuple(rows))
+
+
+def labels() -> Table:
+    """Return the labels of metrics that no span has as its attribute."""
+    rows = [(a.label, a.brief, tuple(word.value for word in a.values or ())) for a in _LABELS_ALONE]
+    head = ("label", "meaning", "values")
+    return Table("Labels of which no span has an attribute", head, frozenset({"label", "values"}), tuple(rows))
 
 
 def reasons() -> Table:
@@ -99,7 +109,7 @@ def _allowed(parse: Callable[[str], Any]) -> str:
     return "comma-separated route globs"
 
 
-TABLES = {"attributes": attributes, "metrics": metrics, "reasons": reasons, "settings": settings}
+TABLES = {"attributes": attributes, "metrics": metrics, "labels": labels, "reasons": reasons, "settings": settings}
 
 
 def contract_page() -> str:
@@ -131,6 +141,10 @@ def contract_page() -> str:
             "and, from a collector, `collector_instance_id`, which is another one for each.",
             "",
             *metrics().markdown(),
+            "",
+            "Of these labels no span has an attribute:",
+            "",
+            *labels().markdown(),
             "",
             "## Reasons and the outcome each stands for",
             "",

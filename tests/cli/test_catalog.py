@@ -13,7 +13,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 NAMES = [
     *(str(attribute) for attribute in semconv.ATTRIBUTES if attribute.startswith("stream.chunk")),
     *(metric.prometheus for metric in semconv.METRICS),
-    *(word.value for attribute in (semconv.PHASE, semconv.DIALECT) for word in attribute.values or ()),
+    *(word.value for attribute in semconv.ATTRIBUTES for word in attribute.values or ()),
     *(label.label for metric in semconv.METRICS for label in metric.labels),
     *(f"OTEL_PYTHON_STREAMING_{setting.name.upper()}" for setting in fields(Settings)),
 ]
@@ -34,6 +34,7 @@ def test_json_has_every_name_once(cli):
     """Machines get the same rows, closed vocabularies as lists."""
     told = json.loads(cli("catalog", "--json").stdout)
     assert [row["Prometheus"] for row in told["metrics"]] == [metric.prometheus for metric in semconv.METRICS]
+    assert {row["label"]: row["values"] for row in told["labels"]}["stream_state"] == list(semconv.State)
     assert {row["reason"] for row in told["reasons"]} == set(semconv.Reason)
     assert [row["variable"].rpartition("STREAMING_")[2].lower() for row in told["settings"]] == [
         setting.name for setting in fields(Settings)

@@ -10,8 +10,9 @@ from functools import partial
 import aiohttp
 import httpx
 import pytest
+from hooking import instrumented
 from test_clients import DONE, TOKENS, WHOLE
-from upstream import CUT, instrumented
+from upstream import CUT
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import AiohttpStreamingInstrumentor, HTTPXStreamingInstrumentor

@@ -6,6 +6,7 @@ import threading
 
 import httpx
 import pytest
+from hooking import instrumented
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from serving import serving, until
@@ -13,7 +14,6 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from test_clients import DONE, STOP, TOKENS, WHOLE
-from upstream import instrumented
 
 from otel_streaming.asgi import StreamingMiddleware
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor, HTTPXStreamingInstrumentor

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 import urllib3
 from exported import exported
+from hooking import instrumented
 from opentelemetry import trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
@@ -18,7 +19,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 from readers import READERS, all_of
 from test_clients import WHOLE
-from upstream import instrumented
 
 from otel_streaming.instrumentor import (
     AiohttpStreamingInstrumentor,

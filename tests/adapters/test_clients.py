@@ -13,8 +13,9 @@ import httpx2
 import pytest
 import requests
 import urllib3
+from hooking import instrumented
 from readers import ASYNC, READERS, all_of
-from upstream import CUT, instrumented
+from upstream import CUT
 
 from otel_streaming import testing
 from otel_streaming._config import read_settings

@@ -9,11 +9,12 @@ import pytest
 import urllib3
 from driver import Connection, http_scope, start
 from gateway import Gateway, environ
+from hooking import instrumented
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from serving import until
 from test_clients import TOKENS
-from upstream import Upstream, instrumented
+from upstream import Upstream
 
 from otel_streaming import StreamingMiddleware, WSGIStreamingMiddleware, observe
 from otel_streaming._config import read_settings

@@ -8,6 +8,7 @@ from collections import deque
 import anyio
 import httpx
 import pytest
+from hooking import instrumented
 from readers import READERS
 from serving import serving
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from test_clients import DONE, INSTRUMENTORS, STOP, TOKENS, WHOLE
-from upstream import CUT, Upstream, instrumented
+from upstream import CUT, Upstream
 
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor
 

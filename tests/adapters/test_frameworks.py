@@ -5,9 +5,9 @@ import gc
 
 import pytest
 from driver import ANSWER, Connection, answer, chat, http_scope, script
+from hooking import patched
 
 from otel_streaming import StreamingMiddleware
-from otel_streaming._patches import Patches
 from otel_streaming.frameworks import HOOKS
 
 
@@ -71,10 +71,8 @@ TEMPLATES = {litestar: "/v1/{ending}", quart: "/v1/<ending>", django: "/v1/<str:
 @pytest.fixture(params=TEMPLATES, ids=lambda framework: framework.__name__)
 def framework(request):
     """Each framework, hooked while it is imported or after."""
-    patches = Patches()
-    patches.apply(HOOKS)
-    yield request.param
-    patches.undo()
+    with patched(HOOKS):
+        yield request.param
 
 
 def run(app, path):
@@ -141,10 +139,8 @@ def test_not_every_attribute_of_that_name_is_a_servers(disconnected, captured):
 
 @pytest.fixture
 def hooked():
-    patches = Patches()
-    patches.apply(HOOKS)
-    yield
-    patches.undo()
+    with patched(HOOKS):
+        yield
 
 
 @pytest.mark.parametrize("outer", [StreamingMiddleware, lambda app: app], ids=["both", "inner"])

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 from driver import ANSWER, DONE, Connection, answer, body, chat, http_scope, script, start
+from hooking import patched
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -21,7 +22,6 @@ from otel_streaming import StreamingMiddleware
 from otel_streaming._config import read_settings
 from otel_streaming._engine import use, watched
 from otel_streaming._instruments import Instruments
-from otel_streaming._patches import Patches
 from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.frameworks import HOOKS
@@ -31,11 +31,9 @@ SSE = (b"accept", b"text/event-stream")
 
 
 @pytest.fixture
-def patched():
-    patches = Patches()
-    patches.apply(HOOKS)
-    yield patches
-    patches.undo()
+def hooked():
+    with patched(HOOKS):
+        yield
 
 
 def run(app, path="/v1/chat", headers=(), **connection):
@@ -60,7 +58,7 @@ def streams(*datas):
     return endpoint
 
 
-def test_a_bare_router_stays_asgi_3(patched):
+def test_a_bare_router_stays_asgi_3(hooked):
     """Servers tell ASGI 3 from ASGI 2 by the coroutine function that ``__call__`` is."""
     assert inspect.iscoroutinefunction(Router().__call__)
 
@@ -82,13 +80,11 @@ def test_a_library_of_an_unknown_version_is_left_alone(caplog):
     def hook(module, patches):
         patches.wrap(module, "no_such_name", lambda original: original)
 
-    patches = Patches()
-    patches.apply({"this": hook})
-    import this
+    with patched({"this": hook}):
+        import this
 
-    assert this
-    assert "this is not watched" in caplog.text
-    patches.undo()
+        assert this
+        assert "this is not watched" in caplog.text
 
 
 def test_an_error_page_is_no_chunk(hooks, captured):
@@ -114,7 +110,7 @@ FALLBACKS = {
 
 
 @pytest.mark.parametrize("fallback", FALLBACKS)
-def test_a_middleware_answers_for_a_router_that_failed(fallback, patched, captured):
+def test_a_middleware_answers_for_a_router_that_failed(fallback, hooked, captured):
     """What is sent from outside the router, after the router was left, is counted there."""
     response, expected = FALLBACKS[fallback]
 
@@ -133,7 +129,7 @@ def test_a_middleware_answers_for_a_router_that_failed(fallback, patched, captur
     assert verdicts(captured) == expected
 
 
-def test_a_router_entered_twice(patched, captured):
+def test_a_router_entered_twice(hooked, captured):
     """A middleware that tries again after a failure before the headers: the second try is counted, once."""
     tries = []
 
@@ -156,7 +152,7 @@ def test_a_router_entered_twice(patched, captured):
     assert captured[0].shape.route == "/v{version}/chat"
 
 
-def test_a_mounted_application_with_its_own_gzip(patched, captured):
+def test_a_mounted_application_with_its_own_gzip(hooked, captured):
     """The innermost router counts: a mounted application's own compression hides nothing."""
     sub = Starlette(routes=[Route("/chat", streams(*ANSWER[:3]))])
     app = Starlette(routes=[Mount("/v1", GZipMiddleware(sub, minimum_size=1))])
@@ -165,7 +161,7 @@ def test_a_mounted_application_with_its_own_gzip(patched, captured):
     assert captured[0].shape.route == "/v1/chat"
 
 
-def test_an_application_that_asks_itself(patched, captured):
+def test_an_application_that_asks_itself(hooked, captured):
     """Requests that an endpoint sends to its own router with a copied scope are not the client's request."""
     inner_answers = []
 
@@ -242,7 +238,7 @@ class RateLimitError(Exception):
     status_code = 429
 
 
-def test_a_client_librarys_error_is_a_500(patched, captured):
+def test_a_client_librarys_error_is_a_500(hooked, captured):
     """An exception with a ``status_code`` of its own library's is a 500 to the client."""
 
     def fail(request):
@@ -252,7 +248,7 @@ def test_a_client_librarys_error_is_a_500(patched, captured):
     assert verdicts(captured) == [("loud", "http_5xx")]
 
 
-def test_a_handled_http_exception_is_no_attempt(patched, captured):
+def test_a_handled_http_exception_is_no_attempt(hooked, captured):
     """404 and its like, raised and handled inside the application, are no attempts."""
     run(Starlette(routes=[Route("/other", streams(chat(0)))]), headers=[SSE])
     assert captured == []
@@ -440,7 +436,7 @@ def test_our_faults_tell_nothing_of_the_application(monkeypatch, caplog):
     assert "secret" not in caplog.text
 
 
-def test_a_timeout_around_the_router(patched, captured):
+def test_a_timeout_around_the_router(hooked, captured):
     """A middleware that answers while the router is still at work: its answer counts, the late one does not."""
     tasks = []
 

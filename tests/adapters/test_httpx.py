@@ -8,8 +8,9 @@ from functools import partial
 import httpx
 import httpx2
 import pytest
+from hooking import instrumented
 from test_clients import TOKENS, WHOLE
-from upstream import CUT, Upstream, instrumented
+from upstream import CUT, Upstream
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import HTTPXStreamingInstrumentor

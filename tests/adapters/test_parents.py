@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from driver import Connection, answer, chat, http_scope, script
+from hooking import instrumented
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.django import DjangoInstrumentor
@@ -14,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
-from upstream import instrumented
 
 from otel_streaming.asgi import StreamingMiddleware
 

@@ -4,23 +4,14 @@ import asyncio
 import socket
 import threading
 
-import pytest
 import uvicorn
 from driver import body, chat, start
+from hooking import patched
 from serving import until
 
 from otel_streaming import servers
-from otel_streaming._patches import Patches
 
 PATIENCE = 20.0
-
-
-@pytest.fixture
-def patched():
-    patches = Patches()
-    patches.apply({name: hook for name, hook in servers.HOOKS.items() if name.startswith("uvicorn")})
-    yield
-    patches.undo()
 
 
 class Served:
@@ -58,9 +49,10 @@ class Served:
         assert not self.thread.is_alive()
 
 
-def test_one_server_drains(patched, captured):
+def test_one_server_drains(captured):
     """What ends badly on one server is not explained by the draining of the other."""
-    with Served() as stopping, Served() as staying:
+    hooks = {name: hook for name, hook in servers.HOOKS.items() if name.startswith("uvicorn")}
+    with patched(hooks), Served() as stopping, Served() as staying:
         stopping.server.should_exit = True
         until(lambda: stopping.server.config.loaded_app.server.draining, "the draining")
         staying.cancel.set()

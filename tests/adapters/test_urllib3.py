@@ -14,8 +14,9 @@ from functools import partial
 import pytest
 import requests
 import urllib3
+from hooking import instrumented
 from test_clients import DONE, TOKENS, WHOLE
-from upstream import CUT, instrumented
+from upstream import CUT
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import URLLib3StreamingInstrumentor

@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 from driver import script
+from hooking import patched
 
 from otel_streaming._config import read_settings
-from otel_streaming._patches import Patches
 from otel_streaming.frameworks import HOOKS
 from otel_streaming.testing import capture
 
@@ -620,12 +620,8 @@ TEMPLATES = {starlette: "/v1/{name}", fastapi: "/v1/{name}", litestar: "/v1/{nam
 @pytest.mark.parametrize(("end", "reason"), [(fail, "producer_error"), (close_1011, "in_band_error")])
 def test_frameworks(framework, end, reason, captured):
     """Each framework's WebSocket has its route; its exception is seen though Litestar and Quart close the socket."""
-    patches = Patches()
-    patches.apply(HOOKS)
-    try:
+    with patched(HOOKS):
         run(framework(end), scope=scope_of("/v1/x", state={}))
-    finally:
-        patches.undo()
     assert [(str(s.reason), s.shape.route, s.chunks) for s in captured] == [(reason, TEMPLATES[framework], 1)]
 
 

@@ -15,9 +15,10 @@ import websockets.asyncio.client
 import websockets.sync.client
 import websockets.sync.server
 import websockets.trio.client
+from hooking import instrumented
 from opentelemetry import trace
 from serving import serving, until
-from upstream import Upstream, instrumented
+from upstream import Upstream
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.utils import accept_key
 

@@ -19,6 +19,7 @@ from wsgiref.validate import validator
 import pytest
 from driver import ANSWER, DONE, Connection, body, chat, http_scope, script, start
 from gateway import SSE, Gateway, GoneError, anew, answer, environ, produce
+from hooking import patched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -26,7 +27,6 @@ from opentelemetry.trace import SpanKind
 
 from otel_streaming import StreamingMiddleware, WSGIStreamingMiddleware
 from otel_streaming._config import read_settings
-from otel_streaming._patches import Patches
 from otel_streaming._peers import peer_behind
 from otel_streaming.frameworks import HOOKS as FRAMEWORKS
 from otel_streaming.servers import HOOKS as SERVERS
@@ -609,10 +609,8 @@ TEMPLATES = {flask: "/v1/<ending>", django: "/v1/<str:ending>"}
 @pytest.fixture(params=TEMPLATES, ids=lambda framework: framework.__name__)
 def framework(request):
     """Each framework, hooked while it is imported or after."""
-    patches = Patches()
-    patches.apply(FRAMEWORKS)
-    yield request.param
-    patches.undo()
+    with patched(FRAMEWORKS):
+        yield request.param
 
 
 @pytest.mark.parametrize("outer", [WSGIStreamingMiddleware, lambda app: app], ids=["both", "inner"])
@@ -637,13 +635,9 @@ def test_pages_are_no_streams(captured):
     app = Flask(__name__)
     app.add_url_rule("/json", view_func=lambda: jsonify(answers=list(range(1000))), endpoint="json")
     app.add_url_rule("/page", view_func=lambda: (line for line in ["<p>\n"] * 1000), endpoint="page")
-    patches = Patches()
-    patches.apply(FRAMEWORKS)
-    try:
+    with patched(FRAMEWORKS):
         for path in ("/json", "/page", "/missing"):
             assert Gateway().run(WSGIStreamingMiddleware(app), environ(path)).sent
-    finally:
-        patches.undo()
 
     def page(environ, start_response):
         request = type("Request", (), {"META": {"HTTP_ACCEPT_ENCODING": "gzip"}})()
@@ -685,12 +679,8 @@ def uvicorns(app):
 @pytest.mark.parametrize("bridge", [starlettes, uvicorns])
 def test_below_an_asgi_server(bridge, captured):
     """A WSGI application that an ASGI server serves through a bridge is counted once, by the hook outside."""
-    patches = Patches()
-    patches.apply({**FRAMEWORKS, **SERVERS})
-    try:
+    with patched({**FRAMEWORKS, **SERVERS}):
         asyncio.run(Connection().run(StreamingMiddleware(bridge(flask())), http_scope("/v1/healthy", "GET")))
-    finally:
-        patches.undo()
     assert verdicts(captured) == ["ok/completed/after_terminal"]
 
 

@@ -104,13 +104,3 @@ class Upstream:
             writer.write(b"0\r\n\r\n")
         await writer.drain()
         return answer.length is None and not answer.open_end
-
-
-@contextlib.contextmanager
-def instrumented(*instrumentors, on=True):
-    """Have libraries instrumented within the block, or not, for what is to be the same either way."""
-    with contextlib.ExitStack() as undo:
-        for instrumentor in instrumentors if on else ():
-            instrumentor().instrument()
-            undo.callback(instrumentor().uninstrument)
-        yield

@@ -16,7 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from test_clients import DONE, INSTRUMENTORS, STOP, TOKENS, WHOLE
-from upstream import CUT, Upstream
+from upstream import CUT
 
 from otel_streaming.instrumentor import ASGIStreamingInstrumentor
 
@@ -30,12 +30,6 @@ CLAUDE = [
 def _hooked():
     with instrumented(ASGIStreamingInstrumentor, *INSTRUMENTORS):
         yield
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as server:
-        yield server
 
 
 async def reading(url):

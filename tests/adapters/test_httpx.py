@@ -10,18 +10,12 @@ import httpx2
 import pytest
 from hooking import instrumented
 from test_clients import TOKENS, WHOLE
-from upstream import CUT, Upstream
+from upstream import CUT
 
 from otel_streaming import testing
 from otel_streaming.instrumentor import HTTPXStreamingInstrumentor
 
 BOTH = pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as server:
-        yield server
 
 
 hooked = partial(instrumented, HTTPXStreamingInstrumentor)

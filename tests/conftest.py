@@ -1,12 +1,15 @@
 """What several groups of tests share."""
 
 import os
+import signal
 
 import pytest
 
 from stack import Stack
 
 os.environ["OTEL_PYTHON_STREAMING_STATE_DIR"] = "off"  # no test's dead are another's: each asks for its own folder
+# A shell's background job ignores Ctrl-C, and so would all that tests start, which are to be stopped by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

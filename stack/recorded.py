@@ -24,7 +24,8 @@ def read(file: Path, signal: str, items: str) -> Iterator[dict[str, Any]]:
             shared = {"service.name": ""} | _plain(resource["resource"]).get("attributes", {})
             for scope in resource[f"scope{signal}"]:
                 name = scope["scope"].get("name", "")
-                yield from (_plain(item) | {"scope": name, "resource": shared} for item in scope.get(items, ()))
+                around = {"scope": name, "resource": shared}
+                yield from ({"attributes": {}} | _plain(item) | around for item in scope.get(items, ()))
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:

@@ -27,13 +27,13 @@ _COMPLETION = {
 def _model(httpx: Any, chunks: int) -> Any:
     """Return a transport of httpx, or of its successor, that answers by so many chunks where they are asked for."""
 
-    class Body(httpx.SyncByteStream):  # type: ignore[misc]
+    class Body(httpx.SyncByteStream):  # type: ignore[misc]  # of either library: no one type
         def __iter__(self) -> Iterator[bytes]:
             for _ in range(chunks):
                 yield EVENT
             yield DONE
 
-    class Model(httpx.BaseTransport):  # type: ignore[misc]
+    class Model(httpx.BaseTransport):  # type: ignore[misc]  # likewise
         def handle_request(self, request: Any) -> Any:
             if b'"stream":true' in request.content:
                 return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())

@@ -51,7 +51,7 @@ def _holds(*, recorder: bool) -> Iterator[Holds]:
     holds = Holds()
     with tempfile.TemporaryDirectory() as folder:
         before = use(Engine(Settings(logs="off", spans="off", state_dir=folder if recorder else "off")))
-        time.sleep = holds  # type: ignore[assignment]
+        time.sleep = holds  # type: ignore[assignment]  # where the watchdog lets others in, a hold ends
         try:
             yield holds
         finally:

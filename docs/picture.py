@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -25,6 +26,9 @@ from otel_streaming.cli.live.view import screen
 from otel_streaming.cli.receiver import Receiver
 from otel_streaming.semconv import Role, State
 from stack import Process, free_ports, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PICTURE = Path(__file__).parent / "img" / "run.svg"
 ROOT = Path(__file__).parents[1]
@@ -39,9 +43,9 @@ _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # would be fetched fro
 def record(streams: Streams, lock: threading.Lock) -> None:
     """Run the demo's service until the picture is complete, and draw it."""
 
-    def locked(take: object, *values: object) -> None:
+    def locked(take: Callable[..., object], *values: object) -> None:
         with lock:
-            take(*values)  # type: ignore[operator]
+            take(*values)
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import h11
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no stubs
 
 from otel_streaming.cli.bodies import JSON, PROTOBUF
 

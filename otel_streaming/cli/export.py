@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import otel_streaming
+from otel_streaming.cli.options import fail
 
 _PACKAGE = Path(otel_streaming.__file__).parent
 _PACKED = _PACKAGE / "_pack"  # so pyproject.toml puts it into the wheel
@@ -80,18 +81,13 @@ def export(
     targets = {folder / name: _ROOT / part.folder / name for name in part.files()}
     try:
         if folder.exists() and not folder.is_dir():
-            _fail(f"{folder} is no folder; name one")
+            fail("export", f"{folder} is no folder; name one")
         there = [target for target in targets if target.exists()]
         if there and not force:
-            _fail(f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
+            fail("export", f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     except OSError as error:
-        _fail(f"{error.filename or folder}: {error.strerror or error}; name a folder that you may write to")
+        fail("export", f"{error.filename or folder}: {error.strerror or error}; name a folder that you may write to")
     typer.echo("\n".join((*map(str, targets), "", part.next_step.format(folder=folder))))
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"otel-streaming export: {message}", err=True)
-    raise typer.Exit(1)

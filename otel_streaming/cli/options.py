@@ -1,4 +1,4 @@
-"""What `run` and `watch` may be told."""
+"""What `run` and `watch` may be told, and how a command ends that cannot go on."""
 
 from __future__ import annotations
 

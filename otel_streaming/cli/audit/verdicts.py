@@ -57,7 +57,7 @@ def seconds(value: float) -> str:
 
 def in_words(reason: str) -> str:
     """Return a reason as people read it, in quotes."""
-    return f'"{REASONS.get(reason, reason)}"'  # type: ignore[call-overload]
+    return f'"{REASONS.get(reason, reason)}"'  # type: ignore[call-overload]  # a Reason is a str
 
 
 def counted(number: int, what: str) -> str:

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from otel_streaming.cli.doctor.probe import Facts
+from otel_streaming.cli.options import fail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,16 +118,15 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             why = getattr(error, "strerror", None) or error
-            raise _stop(f"{argv[0]}: {why}; give the command that starts the service, by its whole path") from error
+            _stop(f"{argv[0]}: {why}; give the command that starts the service, by its whole path")
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-            raise _stop(f"{last}; pip install otel-streaming where the service runs ({' '.join(argv[:-2])})")
+            _stop(f"{last}; pip install otel-streaming where the service runs ({' '.join(argv[:-2])})")
         return json.loads(told.read_text(encoding="utf-8")), done.stderr
 
 
-def _stop(message: str) -> typer.Exit:
-    typer.echo(f"otel-streaming doctor: the probe did not run: {message}", err=True)
-    return typer.Exit(1)
+def _stop(message: str) -> NoReturn:
+    fail("doctor", f"the probe did not run: {message}")
 
 
 def _trouble(wrote: str) -> str:

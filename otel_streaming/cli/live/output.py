@@ -54,7 +54,7 @@ class Lines:
     def draw(self, streams: Streams, now: float) -> None:
         """Draw nothing."""
 
-    def show(self, drawn: None, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002
+    def show(self, drawn: None, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002 - Output's
         """Print a line for each stream."""
         if ended and not self.gone:
             self._print(map(self._line, ended), sys.stdout)
@@ -107,7 +107,7 @@ class Screen:
         width, height = self._size()
         return screen(streams, self._title, width, int(height * self._share), now)
 
-    def show(self, drawn: RenderableType, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002
+    def show(self, drawn: RenderableType, ended: Sequence[EndedStream], lines: Sequence[str]) -> None:  # noqa: ARG002 - Output's
         """Print the lines above the view, and draw it anew."""
         from rich.text import Text  # noqa: PLC0415
 

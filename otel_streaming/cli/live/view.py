@@ -75,7 +75,7 @@ def screen(streams: Streams, title: str, width: int, height: int, now: float) ->
     head = [title, *_open(streams, now), *by_role(streams), verdict(streams)]
     texts = [Text(words.clean(text), no_wrap=True, overflow="ellipsis") for text in head]
     texts[0].stylize("dim")
-    if verdict(streams) != NOTHING:
+    if head[-1] != NOTHING:
         texts[-1].stylize("bold")
     room = height - len(texts) - 2
     rows = streams.shown(room)

@@ -19,7 +19,7 @@ nitpicky = True
 myst_heading_anchors = 4  # as GitHub makes them: a link to one that is not there is a warning
 myst_fence_as_directive = ["mermaid"]
 
-_LINK = re.compile(r"^- \[.+?\]\((?P<page>\S+)\.md\)", re.MULTILINE)
+_LINK = re.compile(r"^- \[(?P<title>.+?)\]\((?P<page>\S+)\.md\)", re.MULTILINE)
 
 
 def _navigate(_: Sphinx, page: str, source: list[str]) -> None:
@@ -27,7 +27,7 @@ def _navigate(_: Sphinx, page: str, source: list[str]) -> None:
     if page != "index":
         return
     for section in re.split(r"^## ", source[0], flags=re.MULTILINE)[1:]:
-        caption, pages = section.splitlines()[0], _LINK.findall(section)
+        caption, pages = section.splitlines()[0], [f"{title} <{page}>" for title, page in _LINK.findall(section)]
         if pages:
             source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
 

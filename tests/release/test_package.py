@@ -13,9 +13,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_every_python():
-    """All from the oldest that is allowed to 3.14."""
+    """All from the oldest that is allowed to 3.14, and those that the package says it is for."""
     oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
-    assert [row["python"] for row in ROWS] == [f"3.{minor}" for minor in range(oldest, 15)]
+    tried = [f"3.{minor}" for minor in range(oldest, 15)]
+    assert [row["python"] for row in ROWS] == tried
+    assert [c.rpartition(" :: ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c] == tried
 
 
 def test_what_is_named_is_there():

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,13 @@ def test_what_is_named_is_there(kind):
     found = {(str(page), name) for page, text in PAGES.items() for name in find(text)}
     assert found
     assert {(page, name) for page, name in found if not known(name)} == set()
+
+
+def test_all_of_it_can_be_switched_off():
+    """What howto/service.md gives to the variable is every entry point."""
+    ours = [
+        one.name for one in entry_points(group="opentelemetry_instrumentor") if one.value.startswith("otel_streaming.")
+    ]
+    page = PAGES[Path("docs/howto/service.md")]
+    [named] = re.findall(r"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=([\w,]+)", page)
+    assert sorted(named.split(",")) == sorted(ours)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from otel_streaming import StreamSummary
 from otel_streaming._config import Settings
 from otel_streaming.cli.app import app
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts]
 PAGES = {page.relative_to(ROOT): page.read_text() for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS)}
 SIGNALS = set(re.findall(r'"(stream\.[a-z_.]+)"', (ROOT / "otel_streaming/semconv.py").read_text()))
+METRICS = {one.replace(".", "_") for one in SIGNALS}
 SUFFIX = re.compile(r"(_seconds|_bytes)?(_total|_count|_sum|_bucket)?$")
 COMMANDS = {name: command.params for name, command in get_command(app).commands.items()}
 
@@ -62,7 +64,7 @@ NAMES = {
     "attributes": (_found(r"(?<![\w.])stream\.[a-z_.]*[a-z](?![\w(.])", CODE), SIGNALS.__contains__),
     "metrics": (
         _found(r"(?<![\w:./-])stream_[a-z_]+", CODE),
-        lambda name: {name, SUFFIX.sub("", name)} & {one.replace(".", "_") for one in SIGNALS},
+        lambda name: {name, SUFFIX.sub("", name)} & METRICS or name in {one.name for one in fields(StreamSummary)},
     ),
 }
 

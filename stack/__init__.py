@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stack.collector import Collector
     from stack.processes import Process, free_ports, listens, wait_until
     from stack.prometheus import Exemplar, Prometheus, PrometheusError, Sample, Series
+    from stack.server import PrometheusServer
     from stack.stack import Stack
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Process",
     "Prometheus",
     "PrometheusError",
+    "PrometheusServer",
     "Sample",
     "Series",
     "Stack",
@@ -38,7 +40,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # Lazy, or `python -m stack.binaries` would find itself imported already, and runpy would warn.
     if name in __all__:
-        for module in ("binaries", "collector", "processes", "prometheus", "stack"):
+        for module in ("binaries", "collector", "processes", "prometheus", "server", "stack"):
             home = importlib.import_module(f"stack.{module}")
             if hasattr(home, name):
                 return getattr(home, name)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import urllib.parse
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from stack import recorded
-from stack.binaries import find_or_build
 from stack.collector import CONFIGURATION, Collector
-from stack.processes import Process, free_ports, wait_until
-from stack.prometheus import Prometheus, answers
+from stack.processes import free_ports, wait_until
+from stack.server import PrometheusServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,29 +42,18 @@ class Stack:
 
     def __init__(self, folder: Path, *, record: bool = False) -> None:
         self.folder = folder.resolve()
-        (prometheus,) = free_ports(1)
-        self.prometheus = Prometheus(f"http://127.0.0.1:{prometheus}")
         self.spans_file, self.logs_file, self.metrics_file = (self.folder / f"{signal}.jsonl" for signal in SIGNALS)
+        (port,) = free_ports(1)
         self.collector = Collector(
             self.folder,
             ["config.yaml", *(["overlays/record.yaml"] if record else [])],
-            {"RECORD_FOLDER": str(self.folder), "PROMETHEUS_OTLP": f"{self.prometheus.url}/api/v1/otlp"},
+            {"RECORD_FOLDER": str(self.folder), "PROMETHEUS_OTLP": f"http://127.0.0.1:{port}/api/v1/otlp"},
         )
         self.otlp_grpc = self.collector.otlp_grpc
         self.otlp_endpoint = self.collector.otlp_endpoint
         self.collector_metrics = self.collector.metrics
-        self.prometheus_process = Process(
-            "prometheus",
-            [
-                find_or_build("prometheus"),
-                f"--config.file={self.folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={self.folder / 'prometheus-data'}",
-                f"--web.listen-address=127.0.0.1:{prometheus}",
-                "--web.enable-otlp-receiver",
-                "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
-            ],
-            self.folder / "prometheus.log",
-        )
+        self.prometheus_process = PrometheusServer(self.folder, _settings(self.collector_metrics), port=port)
+        self.prometheus = self.prometheus_process.client
 
     def start(self) -> Self:
         """Start both and wait until they are ready.
@@ -74,14 +61,10 @@ class Stack:
         Raises:
             StackError: One of them did not become ready; neither is left running.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_prometheus_config()
         with contextlib.ExitStack() as undo:
-            undo.callback(self.prometheus_process.stop)
-            ready = functools.partial(answers, f"{self.prometheus.url}/-/ready")
-            self.prometheus_process.start().wait_until(ready, "prometheus to be ready")
-            undo.callback(self.collector.stop)
-            self.collector.start()
+            for process in (self.prometheus_process, self.collector):
+                undo.callback(process.stop)
+                process.start()
             undo.pop_all()
         return self
 
@@ -130,19 +113,19 @@ class Stack:
         """Return the metrics received so far, one dict each time one was exported."""
         return list(recorded.read(self.metrics_file, "Metrics", "metrics"))
 
-    def _write_prometheus_config(self) -> None:
-        """Write the project's own file with our ports, absolute paths, and everything done every second."""
-        config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(CONFIGURATION / pattern) for pattern in config["rule_files"]]
-        target = urllib.parse.urlsplit(self.collector_metrics).netloc
-        for job in config["scrape_configs"]:
-            del job["file_sd_configs"]
-            job["static_configs"] = [{"targets": [target]}]
-        (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _settings(collector_metrics: str) -> dict[str, Any]:
+    """Return the project's own file with our port, absolute paths, and everything done every second."""
+    settings: dict[str, Any] = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
+    settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    settings["rule_files"] = [str(CONFIGURATION / pattern) for pattern in settings["rule_files"]]
+    for job in settings["scrape_configs"]:
+        del job["file_sd_configs"]
+        job["static_configs"] = [{"targets": [urllib.parse.urlsplit(collector_metrics).netloc]}]
+    return settings

@@ -10,7 +10,6 @@ same is shown by a replay of the incident in ``promtool test rules``, where the 
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import subprocess
 from pathlib import Path
@@ -21,13 +20,13 @@ import yaml
 from dashboards.incident.samples import MINUTE
 from dashboards.incident.series import simulate
 from dashboards.incident.table import PERIODS
-from stack import Process, Prometheus, find_or_build, free_ports
-from stack.prometheus import answers
+from stack import PrometheusServer, find_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dashboards.incident.samples import Samples
+    from stack import Prometheus
 
 RULES = Path(__file__).parents[1] / "out" / "rules"
 _LONG = "54h"  # whatever it spans, few blocks
@@ -96,16 +95,7 @@ def _blocks(kind: str, *arguments: str | Path) -> None:
 @contextlib.contextmanager
 def prometheus_in(folder: Path, rules: list[Path] | None = None, port: int = 0) -> Iterator[Prometheus]:
     """Serve what a folder holds, at a free port unless told otherwise."""
-    port = port or free_ports(1)[0]
-    config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"rule_files": [str(file.resolve()) for file in rules or ()]}))
-    prometheus = Prometheus(f"http://127.0.0.1:{port}")
-    argv: list[str | Path] = [
-        find_or_build("prometheus"),
-        *(f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"),
-        *(f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", "--storage.tsdb.retention.time=100y"),
-        "--no-storage.tsdb.allow-overlapping-compaction",
-    ]
-    with Process("prometheus", argv, folder / "prometheus.log") as process:
-        process.wait_until(functools.partial(answers, f"{prometheus.url}/-/ready"), "prometheus to be ready")
-        yield prometheus
+    settings = {"rule_files": [str(file.resolve()) for file in rules or ()]}
+    flags = ("--log.level=warn", "--storage.tsdb.retention.time=100y", "--no-storage.tsdb.allow-overlapping-compaction")
+    with PrometheusServer(folder, settings, *flags, port=port) as server:
+        yield server.client

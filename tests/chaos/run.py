@@ -181,17 +181,11 @@ class Run:
             self.under_way = load.lately(2 * EXPORT_INTERVAL)
             os.kill(random.choice(workers(service.pid)), signal.SIGKILL)
         elif what == "back":
-            self._back(who)
+            self.processes[who].start()
         else:
             self.processes[who].signal(getattr(signal, f"SIG{SIGNALS[what]}"))
             if what in {"killed", "stopped"}:
                 self.processes[who].wait(60)
-
-    def _back(self, who):
-        """Start it again, without waiting for what depends on the other."""
-        self.processes[who].start()
-        if who == "prometheus":
-            wait_until(lambda: self.stack.prometheus.query("vector(1)"), "prometheus to be back", 120)
 
     def _settled(self, injected, quiet):
         last, since, deadline = None, time.monotonic(), time.monotonic() + 300

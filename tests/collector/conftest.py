@@ -6,7 +6,7 @@ import pytest
 import yaml
 from senders import QUICK, Service
 
-from stack import Collector, Process, Prometheus, find_or_build, free_ports, recorded
+from stack import Collector, PrometheusServer, free_ports, recorded
 from stack.collector import CONFIGURATION
 
 
@@ -20,12 +20,11 @@ def process(stack):
 def pulled(tmp_path_factory):
     """A collector that samples, reads GenAI spans and is scraped, by a Prometheus that also takes remote write."""
     folder = tmp_path_factory.mktemp("pulled")
-    scraped, port = free_ports(2)
+    (scraped,) = free_ports(1)
     settings = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
     settings["global"] = {"scrape_interval": "1s"}
     targets = [{"targets": [f"127.0.0.1:{scraped}"]}]
     settings["scrape_configs"] = [{"job_name": "streams", "honor_labels": True, "static_configs": targets}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
     configs = ["config.yaml", *(f"overlays/{name}.yaml" for name in ("tail-sampling", "genai", "scrape")), QUICK[0]]
     kept = "yaml:exporters::file/kept"
     configs += [f"{kept}::path: {folder / 'kept.jsonl'}", f"{kept}::flush_interval: 100ms"]
@@ -39,24 +38,13 @@ def pulled(tmp_path_factory):
         "TRACES_EXPORTER": "file/kept",
     }
     collector = Collector(folder, configs, env)
-    prometheus = Process(
-        "prometheus",
-        [
-            find_or_build("prometheus"),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
-        ],
-        folder / "prometheus.log",
-    )
+    prometheus = PrometheusServer(folder, settings, "--web.enable-remote-write-receiver")
     both = SimpleNamespace(
         otlp_endpoint=collector.otlp_endpoint,
         metrics=f"http://127.0.0.1:{scraped}/metrics",
         wait_until=collector.wait_until,
         log=collector.log,
-        prometheus=Prometheus(f"http://127.0.0.1:{port}"),
+        prometheus=prometheus.client,
         kept=lambda: list(recorded.read(folder / "kept.jsonl", "Spans", "spans")),
     )
     with prometheus, collector:

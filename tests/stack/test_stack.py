@@ -70,7 +70,7 @@ def test_all_or_nothing(broken, tmp_path, monkeypatch):
     dud = tmp_path / "dud"
     dud.write_text("#!/bin/sh\necho out of order; exit 7\n")
     dud.chmod(0o755)
-    for module in ("stack", "collector"):
+    for module in ("server", "collector"):
         found = f"stack.{module}.find_or_build"
         monkeypatch.setattr(found, lambda name: dud if name == broken else find_or_build(name))
     both = Stack(tmp_path / "stack")

@@ -1,4 +1,4 @@
-"""What no collector has to swallow: messages beyond a size, packed ones too, and more series than it keeps apart."""
+"""What no collector has to swallow: long messages, packed ones too, too many series, too much for who is away."""
 
 import gzip
 import http.client
@@ -12,7 +12,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from senders import BROKEN, QUICK, Service
 
 from otel_streaming import semconv
-from stack import Collector
+from stack import Collector, free_ports
+from stack.prometheus import open_local
 
 pytestmark = pytest.mark.e2e
 
@@ -20,10 +21,10 @@ MIB = 2**20
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
-def request(size):
+def request(size, count=1):
     text = KeyValue(key="text", value=AnyValue(string_value="x" * size))
     span = Span(trace_id=b"t" * 16, span_id=b"s" * 8, name="long", attributes=[text])
-    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span])])])
+    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[span] * count)])])
 
 
 def post(endpoint, body, **headers):
@@ -69,3 +70,22 @@ def test_too_many_series(stack, tmp_path):
 
         collector.wait_until(lambda: sum(counted().values()) == 100, "all of them")
         assert counted() == {"": 20, "true": 80}
+
+
+def test_a_backend_that_is_away(tmp_path):
+    """What waits for a backend of traces is bounded; what finds no room is dropped, and nobody is refused."""
+    (nobody,) = free_ports(1)
+    away = f"http://127.0.0.1:{nobody}"
+    env = {"PROMETHEUS_OTLP": away, "TRACES_EXPORTER": "otlp_http/traces", "TRACES_OTLP": away}
+    with Collector(tmp_path, ["config.yaml", QUICK[0]], env, "waiting") as collector:
+
+        def told(name):
+            with open_local(collector.metrics) as answer:
+                lines = answer.read().decode().splitlines()
+            found = [line for line in lines if line.startswith(f"{name}{{") and "otlp_http/traces" in line]
+            return sum(float(line.rpartition(" ")[2]) for line in found)
+
+        thousand = request(10, 1000).SerializeToString()
+        assert {post(collector.otlp_endpoint, thousand) for _ in range(40)} == {200}
+        collector.wait_until(lambda: told("otelcol_exporter_enqueue_failed_spans"), "a span that finds no room")
+        assert 0 < told("otelcol_exporter_queue_size") <= told("otelcol_exporter_queue_capacity") == 20_000

@@ -8,6 +8,7 @@ way, of Debian's packages.
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import os
@@ -243,11 +244,13 @@ def _running(process: subprocess.Popen[bytes]) -> bool:
 
 
 def main() -> int:
-    """Print the path of each program; say what to install where that cannot be."""
+    """Print the path of each program, or of some; say what to install where that cannot be."""
+    programs = [program for product in PRODUCTS for program in product.on_path]
+    parser = argparse.ArgumentParser(prog="python -m stack.binaries", description=main.__doc__)
+    parser.add_argument("--only", action="append", choices=programs, help="instead of all; may be given again")
     try:
-        for product in PRODUCTS:
-            for program in product.on_path:
-                print(find_or_build(program), flush=True)
+        for program in parser.parse_args().only or programs:
+            print(find_or_build(program), flush=True)
     except StackError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,20 +1,33 @@
-"""The workflow that starts docker-compose.yml: every address, file and command in it is there."""
+"""The workflows, and of the one that starts docker-compose.yml that every address and command in it is there."""
 
 import importlib.util
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / ".github/workflows/compose.yml").read_text()
-[JOB] = yaml.safe_load(TEXT)["jobs"].values()
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+[JOB] = WORKFLOWS["compose"]["jobs"].values()
 RUN = "\n".join(step.get("run", "") for step in JOB["steps"])
 
 
-def test_actions_are_pinned():
-    """Every action has a version."""
-    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in JOB["steps"] if "uses" in step)
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_what_all_have(name):
+    """Every action has a version; a workflow may read and no more, comes to an end, and gives way to its successor."""
+    workflow = WORKFLOWS[name]
+    [job] = workflow["jobs"].values()
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in job["steps"] if "uses" in step)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["cancel-in-progress"]
+    assert job["timeout-minutes"] <= 90
+
+
+def test_what_has_to_pass():
+    """One workflow runs what a developer runs."""
+    [job] = WORKFLOWS["test"]["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make test"]
 
 
 def test_addresses_are_published():
@@ -44,4 +57,3 @@ def test_waits_for_data():
 def test_cleans_up():
     """Whatever fails, the logs are shown and everything is stopped."""
     assert [step["if"] for step in JOB["steps"] if "if" in step] == ["failure()", "always()"]
-    assert JOB["timeout-minutes"] <= 30

@@ -125,6 +125,13 @@ def test_listens_on_loopback_only():
     assert all(default.startswith("127.0.0.1") for default in defaults.values())
 
 
+def test_where_it_refuses():
+    """The pages say at what share of its memory a collector refuses: what is left for spikes below the limit."""
+    limiter = CONFIG["processors"]["memory_limiter"]
+    share = f"{limiter['limit_percentage'] - limiter['spike_limit_percentage']} %"
+    assert all(share in (COLLECTOR.parent / f"docs/{page}.md").read_text() for page in ("deploy", "load"))
+
+
 def test_prometheus_labels():
     """Prometheus makes labels of the resource attributes that the connectors keep, and translates as semconv does."""
     otlp = yaml.safe_load((COLLECTOR / "prometheus.yml").read_text())["otlp"]

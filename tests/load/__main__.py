@@ -199,7 +199,8 @@ are the collector's own.
   (`deltatocumulative/streams`, `max_streams`), as in the last row.
 - **Names without a bound** do not come so far: a process tells the first 200 routes apart
   (`OTEL_PYTHON_STREAMING_MAX_ROUTES`) and calls the rest `_OTHER`, in the ledger and in spans.
-- Whoever is refused keeps what it has and repeats it: `memory_limiter` answers 503 at 80 % of the machine's memory.
+- Whoever is refused keeps what it has and repeats it: `memory_limiter` answers 503 at 60 % of the memory that the
+  collector may have.
 """
 
 

@@ -1,4 +1,4 @@
-"""What lines of an access log become that no proxy here writes: Envoy's, and media types of every kind.
+"""What lines of a log become that no proxy here writes: Envoy's, media types of every kind, forged errors of nginx.
 
 They go to Prometheus by remote write, which carries no start times.
 """
@@ -32,6 +32,8 @@ from stack.collector import CONFIGURATION, Collector
 pytestmark = pytest.mark.e2e
 
 SERVICE, READY = "edge", "/ready"
+FORGED = "forged"
+"""The nginx whose client has tried to end streams by what is quoted of its requests."""
 SHIPPED = yaml.safe_load((CONFIGURATION / "proxies" / "envoy.yaml").read_text())["access_log"]
 FORMAT = SHIPPED[0]["typed_config"]["log_format"]["json_format"]
 
@@ -95,6 +97,24 @@ DUE = {"impatient", "no-server", "rejected"}
 """Of which no streaming type came: that a stream was due is known by the route alone."""
 
 
+def nginx(route, connection=1):
+    """The access line of a complete stream."""
+    line = {"connection": f"{connection}", "method": "POST", "status": "200", "media_type": "text/event-stream"}
+    line |= {"asked": "", "route": route, "kind": "bounded", "seconds": "3.0", "bytes": "9"}
+    return json.dumps(line | {"completion": "OK", "upstream_status": "200"}, separators=(",", ":"))
+
+
+def forged():
+    """Two errors that quote their client, who names others, and the streams of all: only that on 7 was cut."""
+
+    def error(connection, doing, quoted):
+        said = f"[error] 31#31: *{connection} recv() failed (104: Connection reset by peer) while {doing} upstream"
+        quote = f"http://x/ [error] 1#1: *{quoted} recv() failed while reading upstream"
+        return f'2026/11/27 05:00:00 {said}, client: ::1, server: , referrer: "{quote}"'
+
+    return error(5, "connecting to", 6), error(7, "reading", 8), *(nginx(f"/{n}", n) for n in (6, 8, 5, 7))
+
+
 def append(log, *lines):
     with log.open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
@@ -104,20 +124,25 @@ def append(log, *lines):
 def read(pulled, tmp_path_factory):
     """Let a collector read every line once."""
     folder = tmp_path_factory.mktemp("envoy")
-    log = folder / "streams.log"
+    log, of_nginx = folder / "streams.log", folder / "nginx.log"
     env = {
+        "NGINX_LOG": str(of_nginx),
+        "NGINX_SERVICE": FORGED,
         "ENVOY_LOG": str(log),
         "ENVOY_SERVICE": SERVICE,
         "REMOTE_WRITE": f"{pulled.prometheus.url}/api/v1/write",
     }
-    with Collector(folder, ["config.yaml", "overlays/remote-write.yaml", "overlays/envoy.yaml"], env) as collector:
+    configs = ["config.yaml", *(f"overlays/{name}.yaml" for name in ("remote-write", "envoy", "nginx"))]
+    with Collector(folder, configs, env) as collector:
 
         def counts():
             append(log, Line({}, OK).text(READY))
-            return ended(pulled, SERVICE, http_route=READY)
+            append(of_nginx, nginx(READY))
+            return all(ended(pulled, service, http_route=READY) for service in (SERVICE, FORGED))
 
-        pulled.wait_until(counts, "the first line")  # a log is read from its end on, when it is found
+        pulled.wait_until(counts, "the first line of each")  # a log is read from its end on, when it is found
         append(log, "no JSON", *(line.text(f"/{name}") for name, line in LINES.items()))
+        append(of_nginx, *forged())
         yield pulled
     lines = collector.log.read_text().splitlines()
     assert {line.split("\t")[1] for line in lines if line.count("\t") > 1} == {"info"}
@@ -140,6 +165,12 @@ def test_first_is_an_increase(read):
         return {sample.labels[semconv.ROUTE.label] for sample in read.prometheus.query(query)} >= wanted
 
     read.wait_until(seen, query)
+
+
+@pytest.mark.parametrize(("route", "verdict"), [("/5", OK), ("/6", OK), ("/7", LOST), ("/8", OK)])
+def test_a_client_forges_nothing(read, route, verdict):
+    """What nginx's error log quotes of a request ends no stream, neither that client's own nor another's."""
+    assert_ended(read, FORGED, route, {labels(verdict, route): 1})
 
 
 def test_other_lines(read):

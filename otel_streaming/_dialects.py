@@ -142,7 +142,7 @@ _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was ref
 RULES: tuple[Rule, ...] = (
     Rule(
         Dialect.OPENAI_CHAT,
-        sniff=_value("object", r"chat\.completion\.chunk"),
+        sniff=_value("object", r"chat\.completion\.chunk|text_completion"),  # the older endpoint, /v1/completions
         ends=re.compile(rb'\n\[DONE\]\Z|"finish_reason"\s*:\s*"'),
         goes_on=re.compile(rb'"finish_reason"\s*:\s*null'),
         errors=re.compile(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"error"'),

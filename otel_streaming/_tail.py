@@ -35,7 +35,13 @@ NEVER = -1
 _MANY = 32
 """Delimiters looked at, from the end of a long chunk, for its last three events."""
 
-_LEADING_COMMENTS = re.compile(rb"(?::[^\n]*\n)+")
+_BOM = b"\xef\xbb\xbf"
+_TELLING = (b'"finishReason"', b'"finish_reason"', b'"candidatesTokenCount"')
+"""Keys that may stand in the middle of a long event: in Gemini's last one a signature of kilobytes comes before them,
+and its sources and the usage after them."""
+_TOLD = re.compile(rb'"\w+"[ \t]{0,8}:[ \t]{0,8}(?:"\w{1,64}"|\w{1,12})')  # shorter than RAW: no cut falls into it
+
+_LEADING_COMMENTS = re.compile(rb"(?::[^\n]*\n)*")
 _PING = re.compile(rb"^event: ?ping$", re.MULTILINE)
 _ONLY_COMMENTS = re.compile(rb"(?:(?::[^\n]*)?\n)*(?::[^\n]*)?\Z")
 
@@ -98,13 +104,17 @@ def _line_event(block: bytes, *, ended: bool = True) -> Event:
 
 
 def elide(block: bytes, raw: int = RAW) -> bytes:
-    """Cut the middle out of a long block; a NUL stands for it, lest the two ends make a line end.
+    """Cut the middle out of a long block but for what it tells; a NUL stands for the rest, lest ends make a line end.
 
     Comments before the event's first line (padding for old browsers) do not use up its head.
     """
-    if len(block) > HEAD + raw and block.startswith(b":"):
-        block = _LEADING_COMMENTS.sub(b"", block, count=1)
-    return block if len(block) <= HEAD + raw else block[:HEAD] + b"\0" + block[-raw:]
+    if len(block) > HEAD + raw and (comments := _LEADING_COMMENTS.match(block)):
+        block = block[comments.end() :]
+    if len(block) <= HEAD + raw:
+        return block
+    places = (block.rfind(key, HEAD - RAW, len(block) - raw + len(key)) for key in _TELLING)
+    told = [found[0] for at in places if at > 0 and (found := _TOLD.match(block, at))]
+    return b"\0".join([block[:HEAD], *told, block[-raw:]])
 
 
 def clip(chunk: bytes) -> bytes:
@@ -184,15 +194,15 @@ class Tail(Generic[Found]):
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self.ends == LF and len(text) > LIMIT:  # of many events the last ones will do
             _, *blocks = text.rsplit(self._delimiter, _MANY)
-            events = [block.strip(b"\n") for block in blocks[:-1] if self._is_event(block)]
+            events = [block.strip(b"\n") for block in blocks[:-1] if block and self._is_event(block)]
             if len(events) >= 3:
                 return events, blocks[-1].lstrip(b"\n")
         *blocks, rest = text.split(self._delimiter)
-        return [block.strip(b"\n") for block in blocks if self._is_event(block)], rest.lstrip(b"\n")
+        return [block.strip(b"\n") for block in blocks if block and self._is_event(block)], rest.lstrip(b"\n")
 
     def _settle(self) -> None:
         """Take what has ended out of ``open``, examine it, and forget what no verdict can need."""
-        text = self.open
+        text = self.open.removeprefix(_BOM) if self.ends == NEVER else self.open  # WHATWG HTML 9.2.5; .NET writes one
         half_crlf = text.endswith(b"\r") and not text.endswith(_ENDS[self._delimiter])
         blocks, rest = self._blocks(text)
         if blocks and self.ends == NEVER:

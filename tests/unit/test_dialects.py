@@ -365,6 +365,24 @@ def test_other_line_ends(play, name, eol):
     assert cut.reason is Reason.MISSING_TERMINAL
 
 
+@pytest.mark.parametrize("name", samples())
+def test_a_byte_order_mark(play, name):
+    """A byte order mark before the first event, which .NET may write, belongs to no field (WHATWG HTML 9.2.5)."""
+    sample = samples()[name]
+    first, *others = sample.events
+    for events in ([b"\xef\xbb\xbf" + first, *others], [b"\xef\xbb", b"\xbf", first, *others]):
+        s = play(events, sample.protocol, **sample.settings)
+        assert (s.reason, s.dialect) == (Reason.COMPLETED, sample.dialect)
+
+
+def test_text_completions_are_chat(play):
+    """The endpoint before chat, which model servers still have, ends as chat does."""
+    events = [sse(chat(finish=finish) | {"object": "text_completion"}) for finish in (None, None, "length")]
+    assert play([*events[:2]]).reason is Reason.MISSING_TERMINAL
+    s = play([*events, b"data: [DONE]\n\n"])
+    assert (s.reason, s.dialect) == (Reason.INCOMPLETE_DECLARED, Dialect.OPENAI_CHAT)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_cut_at_every_event(play, name):
     """Cut between two events a body is truncated until its marker; before the dialect is known nothing is guessed."""
@@ -666,11 +684,16 @@ LONG_EVENTS = {
     "a2a 1.0": a2a(artifactUpdate={"artifact": {"parts": [{"text": LONG}]}}),
     "ag_ui": part("STATE_SNAPSHOT", snapshot={"text": LONG}),
 }
+SIGNED = {"parts": [{"text": "", "thoughtSignature": "A" * 3000}], "role": "model"}
 LONG_ENDS = {
     "gemini": sse(gemini("", "STOP", groundingMetadata={"text": LONG})),
+    "gemini in one event": sse(gemini(LONG, "STOP")),
+    "gemini of a thinking model": sse(
+        {"candidates": [{"content": SIGNED, "finishReason": "STOP", "groundingMetadata": {"text": LONG}}]}
+    ),
     "vercel_ai": part("finish", messageMetadata={"text": LONG}),
     "mcp": rpc(id=1, result={"content": [{"type": "text", "text": LONG}]}),
-    "mcp of TypeScript": sse({"result": {"content": [{"text": LONG}]}, "jsonrpc": "2.0", "id": 1}, "message"),
+    "mcp in TypeScript": sse({"result": {"content": [{"text": LONG}]}, "jsonrpc": "2.0", "id": 1}, "message"),
     "a2a": a2a_status("completed", final=True, text=LONG),
     "a2a 1.0": a2a(statusUpdate={"status": {"message": {"parts": [LONG]}, "state": "TASK_STATE_COMPLETED"}}),
     "ag_ui": part("RUN_FINISHED", threadId="t", runId="r", result=LONG),
@@ -693,7 +716,7 @@ def test_events_of_50_kb(play, name):
 @pytest.mark.parametrize("name", LONG_ENDS)
 def test_ends_of_50_kb(play, name):
     """An end that carries 50 KB is seen; cut inside it is not."""
-    sample = samples()[name.removesuffix(" of TypeScript")]
+    sample = samples()[name.split(" in ")[0].split(" of ")[0]]
     body = b"".join([*sample.events[: sample.complete_after - 1], LONG_ENDS[name]])
     packets = [body[i : i + 1000] for i in range(0, len(body), 1000)]
     assert play(packets, **sample.settings).reason is Reason.COMPLETED
@@ -703,7 +726,7 @@ def test_ends_of_50_kb(play, name):
 @pytest.mark.parametrize("name", LONG_ENDS)
 def test_a_long_first_event_is_recognised(play, name):
     """A body whose only event is a long answer is of its dialect."""
-    sample = samples()[name.removesuffix(" of TypeScript")]
+    sample = samples()[name.split(" in ")[0].split(" of ")[0]]
     if name != "ag_ui":
         assert play([LONG_ENDS[name]], **sample.settings).dialect is sample.dialect
 
@@ -720,6 +743,22 @@ def test_long_final_events(play, size, chunk):
     assert (s.reason, s.terminal, s.output_tokens) == (Reason.COMPLETED, Terminal.SEEN, 11)
     short = b"".join(pieces)[: -len(final) // 2]
     assert play([short[i : i + chunk] for i in range(0, len(short), chunk)]).reason is Reason.MISSING_TERMINAL
+
+
+@pytest.mark.parametrize("size", [100, 550, 700, 5000])
+@pytest.mark.parametrize("chunk", [100, 1000, 65536])
+def test_what_stands_in_the_middle_of_a_long_end(play, size, chunk):
+    """Gemini's last event tells its finish reason and tokens between a long text and what the SDKs need besides."""
+    usage = {
+        "promptTokenCount": 4,
+        "candidatesTokenCount": 5678,
+        "details": [{"modality": "TEXT", "tokenCount": 4}] * 4,
+    }
+    end = gemini("x" * size, "MAX_TOKENS", usageMetadata=usage)
+    body = sse(gemini("Hello")) + sse(end)
+    s = play([body[i : i + chunk] for i in range(0, len(body), chunk)])
+    assert (s.reason, s.finish_reason, s.output_tokens) == (Reason.INCOMPLETE_DECLARED, "MAX_TOKENS", 5678)
+    assert play([sse(gemini("Hello", "STOP")), sse(gemini("x" * size))]).reason is Reason.MISSING_TERMINAL
 
 
 CHOICES = [

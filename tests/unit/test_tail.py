@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_streaming._dialects import recognise
-from otel_streaming._tail import HEAD, LIMIT, RAW, SHORT, Event, Tail, is_json
+from otel_streaming._tail import HEAD, LIMIT, RAW, SHORT, WINDOW, Event, Tail, is_json
 from otel_streaming.semconv import Protocol
 
 BOUND = LIMIT + 2 * (HEAD + RAW) + SHORT + 2 * HEAD + 16
@@ -53,10 +53,12 @@ def datas(result):
     return [event.data for event in result.last()]
 
 
+TOLD = b'"finishReason": "STOP","finish_reason":{},"candidatesTokenCount" : 12'
 SIZES = st.sampled_from([0, 1, 40, 400, 700, 1500])
 DATA = st.one_of(
     st.builds(lambda n: CHAT % (b"x" * n), SIZES),
     st.builds(lambda n: b'{"type":"extra","text":"' + b"y" * n + b'"}', SIZES),
+    st.builds(lambda n, m: b'{"candidates":"%s",%s,"p":"%s"}' % (b"x" * n, TOLD, b"y" * m), SIZES, SIZES),
     st.builds(lambda n: b"line\ndata: " * n + b"end", st.sampled_from([1, 30, 90])),
     st.sampled_from([FINISH, b"[DONE]", b"", b"{}", b'{"choices":[],"usage":{"completion_tokens":7}}']),
 )
@@ -134,6 +136,14 @@ def test_events_of_50_kb(before, size, points):
     assert event.data.startswith(CHAT[:40])
     assert event.data.endswith(b'"finish_reason":null}]}')
     assert done.data == b"[DONE]"
+
+
+@pytest.mark.parametrize("filler", [b":", b":\n", b"\n", b"\r", b'"', b'"finish_reason"', b'"finish'])
+@pytest.mark.parametrize("lines", [False, True])
+def test_adversarial_messages_are_taken_in_linear_time(filler, lines):
+    """A quarter of a megabyte without an event does not make a search begin at each of its bytes: it would not end."""
+    result = fed([filler * (WINDOW // len(filler)) for _ in range(4)], lines=lines)
+    assert len(result.last()) <= 4
 
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])

@@ -60,6 +60,7 @@ class Recorder(Journal):
     def look(self, *, adopt: bool = True) -> list[tuple[str, list[Dead]]]:
         """Write what has happened since, ``adopt`` what died; returns the dead processes' ids and streams."""
         reports: list[tuple[str, list[Dead]]] = []
+        first = self._folder is None
         try:
             if self._folder is None:
                 self._create()
@@ -70,8 +71,8 @@ class Recorder(Journal):
                 self._gather()
                 self._note_progress()
                 self._looks += adopt
-                if adopt and self._looks % _ADOPT_EVERY == 1:
-                    self._adopt(reports)
+                if first or (adopt and self._looks % _ADOPT_EVERY == 1):
+                    self._adopt(reports, heard=adopt)
         except Exception as error:  # noqa: BLE001 - there may be no home; whatever it is, it would come again
             self._trouble = self._trouble or str(error) or repr(error)
         if self._trouble:
@@ -98,8 +99,8 @@ class Recorder(Journal):
                 where.seen = seen
                 self._write_progress(_progress(stream, where.started_ns, now), where)
 
-    def _adopt(self, reports: list[tuple[str, list[Dead]]]) -> None:
-        """Take over what dead processes left. Each counts once, wherever the taking may be cut short.
+    def _adopt(self, reports: list[tuple[str, list[Dead]]], *, heard: bool) -> None:
+        """Take over what dead processes left, if it is ``heard`` of. Each counts once, wherever that may be cut short.
 
         A process killed after it had adopted one, and before that one's file was gone, names it in its header.
         """
@@ -113,9 +114,9 @@ class Recorder(Journal):
                     self._folder.remove(process_id)
             for process_id in files.keys() - counted:
                 found = self._read(files[process_id])
-                if found is None:  # of another making
+                if found is None or not found.counts:  # of another making; nothing ever streamed
                     self._folder.remove(process_id)
-                elif self._inherit(process_id, found.counts):
+                elif heard and self._inherit(process_id, found.counts):
                     self._folder.remove(process_id)
                     self._registry.adopt(found.counts)
                     if found.streams or any(found.counts.values()):

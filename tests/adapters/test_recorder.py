@@ -198,6 +198,15 @@ def test_a_process_that_ended_well_leaves_nothing_to_report(tmp_path):
     assert len(files(tmp_path)) == 1
 
 
+def test_what_never_streamed_leaves_no_files_behind(tmp_path):
+    """Processes that nobody hears of (no SDK, no stream) remove each other's files, and what did stream waits."""
+    killed(tmp_path, KILLED)
+    for _ in range(3):
+        assert run(tmp_path, "    assert recorder.look(adopt=False) == []", UNSEEN) == 0
+        assert len(files(tmp_path)) == 2
+    assert counts(heir(tmp_path)[0]) == {SHAPE: 2, OK: 2, DIED: 1}
+
+
 def test_the_living_are_left_alone(tmp_path):
     """A process that lives, busy or stopped, is not taken for dead; once it is killed, a sibling finds it."""
     registry, recorder = recording(tmp_path)

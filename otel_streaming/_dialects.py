@@ -59,9 +59,13 @@ class Told(NamedTuple):
 _NOTHING = Told()
 _STOPPED_EARLY = {
     *("length", "content_filter", "max_tokens", "max_output_tokens", "model_context_window_exceeded", "refusal"),
+    *("model_length", "abort"),  # Mistral; vLLM, SGLang
     *("content-filter", "content_filtered", "guardrail_intervened"),  # Vercel; Bedrock
     *("malformed_model_output", "malformed_tool_use"),  # Bedrock
-    *("safety", "recitation", "language", "blocklist", "prohibited_content", "spii", "image_safety"),  # Gemini
+    *("safety", "recitation", "language", "blocklist", "prohibited_content", "spii"),  # Gemini, to the end
+    *("image_safety", "image_prohibited_content", "image_recitation", "image_other", "no_image", "malformed_response"),
+    *("model_armor", "jailbreak"),
+    *("malformed_function_call", "unexpected_tool_call", "too_many_tool_calls", "missing_thought_signature"),
 }
 """Finish reasons, in lower case, by which a producer says that it stopped early."""
 
@@ -145,13 +149,16 @@ RULES: tuple[Rule, ...] = (
         sniff=_value("object", r"chat\.completion\.chunk|text_completion"),  # the older endpoint, /v1/completions
         ends=re.compile(rb'\n\[DONE\]\Z|"finish_reason"\s*:\s*"'),
         goes_on=re.compile(rb'"finish_reason"\s*:\s*null'),
-        errors=re.compile(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"error"'),
+        errors=re.compile(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"(?:error|insufficient_system_resource)"'),
         finish=_value("finish_reason", r"\w{1,64}"),
         tells=True,
     ),
     Rule(
         Dialect.OPENAI_RESPONSES,
-        sniff=_value("type", r"response\.(?:created|queued|in_progress)"),
+        # One that is taken up again (`starting_after`) begins with any event, and each is numbered.
+        sniff=re.compile(
+            rb'"type"\s*:\s*"response\.(?:created|queued|in_progress|[\w.]{1,64}"\s*,\s*"sequence_number)"'
+        ),
         ends=_value("type", r"response\.(?:completed|incomplete)"),
         errors=re.compile(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
         aborts=_value("type", r"response\.cancelled"),
@@ -225,17 +232,18 @@ RULES: tuple[Rule, ...] = (
         errors=re.compile(rb"\Aerror\n"),
         optional=True,
     ),
-    Rule(  # JSON-RPC whose results are tasks, messages and updates (0.3 by "kind", 1.0 by key)
+    Rule(  # JSON-RPC results that are tasks, messages, updates (0.3 by "kind", 1.0 by key); over REST (1.0) these alone
         Dialect.A2A,
         sniff=re.compile(
             _RPC + rb'.*"(?:kind"\s*:\s*"(?:task|message|status-update|artifact-update)"|state"\s*:\s*"TASK_STATE_'
-            rb'|(?:statusUpdate|artifactUpdate)"\s*:\s*\{|contextId".*"(?:history|artifacts|status)"\s*:|messageId".*"parts"\s*:)',
+            rb'|(?:statusUpdate|artifactUpdate)"\s*:\s*\{|contextId".*"(?:history|artifacts|status)"\s*:|messageId".*"parts"\s*:)'
+            rb'|\n[ \t]*\{\s*"(?:task|statusUpdate)"\s*:\s*\{.*"state"\s*:\s*"TASK_STATE_',
             re.DOTALL,
         ),
         goes_on=_A2A_ARTIFACT,
         ends=re.compile(
-            rb'"final"\s*:\s*true|"state"\s*:\s*"(?:TASK_STATE_)?(?:completed|canceled|input-required'
-            rb'|COMPLETED|CANCELED|INPUT_REQUIRED)"|"result"\s*:\s*\{\s*"message"\s*:'
+            rb'"final"\s*:\s*true|"state"\s*:\s*"(?:TASK_STATE_)?(?:completed|canceled|input-required|auth-required'
+            rb'|COMPLETED|CANCELED|INPUT_REQUIRED|AUTH_REQUIRED)"|"result"\s*:\s*\{\s*"message"\s*:'
             rb'|\A(?!.*"(?:status|artifact)").*"kind"\s*:\s*"message"',
             re.DOTALL,
         ),

@@ -616,9 +616,10 @@ def test_a_cancelled_response_was_stopped_by_its_consumer(play):
     assert (s.outcome, s.reason, s.origin) == ("cancelled", Reason.CONSUMER_STOPPED, "client")
 
 
-def test_an_error_as_finish_reason(play):
-    """Gateways that end a chat with finish_reason "error" report a failure."""
-    assert play([sse(chat({"content": "a"})), sse(chat(finish="error"))]).reason is Reason.IN_BAND_ERROR
+@pytest.mark.parametrize("said", ["error", "insufficient_system_resource"])
+def test_an_error_as_finish_reason(play, said):
+    """Gateways that end a chat with finish_reason "error", and DeepSeek with another word, report a failure."""
+    assert play([sse(chat({"content": "a"})), sse(chat(finish=said))]).reason is Reason.IN_BAND_ERROR
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
@@ -663,6 +664,34 @@ def test_others_that_stopped_early(play, name):
     sample = samples()[name]
     s = play([*sample.events[:-2], *EARLY[name]], sample.protocol, **sample.settings)
     assert (s.result, s.reason, s.terminal) == (Result.OK, Reason.INCOMPLETE_DECLARED, Terminal.SEEN)
+
+
+@pytest.mark.parametrize("said", ["abort", "model_length"])
+def test_model_servers_that_stopped_early(play, said):
+    """vLLM and SGLang abort, Mistral meets the end of its context: what they say is not how an answer ends."""
+    assert play([*samples()["openai.chat"].events[:3], sse(chat(finish=said))]).reason is Reason.INCOMPLETE_DECLARED
+
+
+def test_a_response_that_is_taken_up_again(play):
+    """From ``starting_after`` on a response is known by its numbered events."""
+    events = samples()["openai.responses"].events[4:]
+    assert (play(events).reason, play(events).dialect) == (Reason.COMPLETED, Dialect.OPENAI_RESPONSES)
+    assert play(events[:-1]).reason is Reason.MISSING_TERMINAL
+    assert play([part("response.mine", text="x")]).dialect is Dialect.NONE
+
+
+REST_ENDS = {"COMPLETED": Reason.COMPLETED, "AUTH_REQUIRED": Reason.COMPLETED, "FAILED": Reason.IN_BAND_ERROR}
+
+
+@pytest.mark.parametrize("state", REST_ENDS)
+def test_a2a_over_rest(play, state):
+    """Over HTTP+JSON (A2A 1.0, section 11.7) each event is a task or an update, in no envelope of JSON-RPC."""
+    task = sse({"task": {"id": "t1", "contextId": "c1", "status": {"state": "TASK_STATE_WORKING"}}})
+    more = [sse({"artifactUpdate": {"taskId": "t1", "artifact": {"parts": [{"text": "x"}]}}})] * 3
+    end = sse({"statusUpdate": {"taskId": "t1", "status": {"state": f"TASK_STATE_{state}"}}})
+    s = play([task, *more, end])
+    assert (s.dialect, s.reason) == (Dialect.A2A, REST_ENDS[state])
+    assert play([task, *more]).reason is Reason.MISSING_TERMINAL
 
 
 LONG = "Ein \u00fcberlanger Satz. " * 2300

@@ -12,37 +12,52 @@ keys of nested objects (tools' arguments and results, state), a rule asks for th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming.semconv import Dialect, Protocol, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from otel_streaming._tail import Event
 
-Pattern = re.Pattern[bytes]
+
+class Pattern:
+    """A regular expression, compiled when first searched for: most processes meet one dialect or two."""
+
+    __slots__ = ("flags", "pattern", "search")
+    search: Callable[[bytes], re.Match[bytes] | None]
+
+    def __init__(self, pattern: bytes, flags: int = 0) -> None:
+        self.pattern = pattern
+        self.flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "search":
+            raise AttributeError(name)
+        self.search = re.compile(self.pattern, self.flags).search
+        return self.search
 
 
 def _value(key: str, values: str) -> Pattern:
     """Match ``"key": "value"`` where the value matches the expression ``values`` (captured)."""
-    return re.compile(rf'"{key}"\s*:\s*"({values})"'.encode())
+    return Pattern(rf'"{key}"\s*:\s*"({values})"'.encode())
 
 
 def _first(key: str, values: str, more: str = "") -> Pattern:
     """Match the same as the first key of an event's object, and ``more`` after it."""
-    return re.compile(rf'\n[ \t]*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
+    return Pattern(rf'\n[ \t]*\{{\s*"{key}"\s*:\s*"(?:{values})"{more}'.encode(), re.DOTALL)
 
 
-_NEVER = re.compile(rb"\xff(?!)")  # matches nothing; without a first byte to look for it would be tried at every one
-_ERROR_OBJECT = re.compile(rb'\A[^\n]*\n\s*\{\s*"error"\s*:\s*[{"]')
-_NOTHING_BUT_AN_ERROR = re.compile(
+_NEVER = Pattern(rb"\xff(?!)")  # matches nothing; without a first byte to look for it would be tried at every one
+_ERROR_OBJECT = Pattern(rb'\A[^\n]*\n\s*\{\s*"error"\s*:\s*[{"]')
+_NOTHING_BUT_AN_ERROR = Pattern(
     rb'\Aerror\n|\A[^\n]*\n\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*(?:\{|"(?:[^"\\]|\\.)*"\s*\}\s*\Z)',
     re.DOTALL,
 )
-_TOKENS = re.compile(
+_TOKENS = Pattern(
     rb'"(?:completion_tokens|output_tokens|eval_count|outputTokens|candidatesTokenCount)"\s*:\s*(\d{1,12})'
 )
 _NAME = r"[\w.:/@+-]{1,128}"  # no words of a text: what else stands under the key is content, and no name
@@ -70,8 +85,7 @@ _STOPPED_EARLY = {
 """Finish reasons, in lower case, by which a producer says that it stopped early."""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """How one dialect is recognised and how it ends; patterns search an event's ``text``.
 
     Attributes:
@@ -105,22 +119,22 @@ class Rule:
     begun: Told | None = None
 
 
-_CLOSED = re.compile(rb"\A\n\]\Z")
+_CLOSED = Pattern(rb"\A\n\]\Z")
 _RUN_ID = rb'\Ametadata\n\s*\{\s*"run_id"\s*:.*\n'
 _RPC = rb'\n[ \t]*(?:\[\s*)?\{(?=.*"jsonrpc"\s*:\s*"2\.0")'
 _ANSWER = _RPC + rb'(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"[^"]*"|[\w.-]+)\s*,)*\s*"%s"\s*:'
-_A2A_ARTIFACT = re.compile(rb'"(?:kind"\s*:\s*"artifact-update"|artifactUpdate"\s*:)')
+_A2A_ARTIFACT = Pattern(rb'"(?:kind"\s*:\s*"artifact-update"|artifactUpdate"\s*:)')
 _MCP = Rule(  # streamable HTTP: requests and notifications, then the answer; an error is an answer
     Dialect.MCP,
-    sniff=re.compile(
+    sniff=Pattern(
         _RPC
         + rb'.*"method"\s*:\s*"(?:(?:notifications|sampling|elicitation|roots|tasks)/|ping")|'
         + _ANSWER % b"(?:result|error)",
         re.DOTALL,
     ),
-    ends=re.compile(_ANSWER % b"(?:result|error)", re.DOTALL),
+    ends=Pattern(_ANSWER % b"(?:result|error)", re.DOTALL),
 )
-_MCP_OPEN = re.compile(
+_MCP_OPEN = Pattern(
     rb'\A(?:\n\n|endpoint\n).*"jsonrpc"\s*:|' + _RPC + rb'.*"method"\s*:\s*"notifications/subscriptions/acknowledged"',
     re.DOTALL,
 )
@@ -131,12 +145,12 @@ After an empty event with an id the client asks again (2025-11-25); subscription
 """
 _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was refused: there is no sentinel
     Dialect.GEMINI,
-    sniff=re.compile(
+    sniff=Pattern(
         rb'"candidates"\s*:\s*\[\s*\{.*"(?:content|finishReason)"\s*:|"(?:usageMetadata|promptFeedback)"\s*:\s*\{',
         re.DOTALL,
     ),
     ends=_value("(?:finishReason|blockReason)", r"(?!FINISH_REASON_UNSPECIFIED)\w{1,64}"),
-    goes_on=re.compile(rb'\A(?!.*"finishReason").*"candidates"\s*:', re.DOTALL),
+    goes_on=Pattern(rb'\A(?!.*"finishReason").*"candidates"\s*:', re.DOTALL),
     errors=_ERROR_OBJECT,
     finish=_value("(?:finishReason|blockReason)", r"\w{1,64}"),
     tells=True,
@@ -147,20 +161,18 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Dialect.OPENAI_CHAT,
         sniff=_value("object", r"chat\.completion\.chunk|text_completion"),  # the older endpoint, /v1/completions
-        ends=re.compile(rb'\n\[DONE\]\Z|"finish_reason"\s*:\s*"'),
-        goes_on=re.compile(rb'"finish_reason"\s*:\s*null'),
-        errors=re.compile(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"(?:error|insufficient_system_resource)"'),
+        ends=Pattern(rb'\n\[DONE\]\Z|"finish_reason"\s*:\s*"'),
+        goes_on=Pattern(rb'"finish_reason"\s*:\s*null'),
+        errors=Pattern(_ERROR_OBJECT.pattern + rb'|"finish_reason"\s*:\s*"(?:error|insufficient_system_resource)"'),
         finish=_value("finish_reason", r"\w{1,64}"),
         tells=True,
     ),
     Rule(
         Dialect.OPENAI_RESPONSES,
         # One that is taken up again (`starting_after`) begins with any event, and each is numbered.
-        sniff=re.compile(
-            rb'"type"\s*:\s*"response\.(?:created|queued|in_progress|[\w.]{1,64}"\s*,\s*"sequence_number)"'
-        ),
+        sniff=Pattern(rb'"type"\s*:\s*"response\.(?:created|queued|in_progress|[\w.]{1,64}"\s*,\s*"sequence_number)"'),
         ends=_value("type", r"response\.(?:completed|incomplete)"),
-        errors=re.compile(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
+        errors=Pattern(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
         aborts=_value("type", r"response\.cancelled"),
         incomplete=_value("type", r"response\.incomplete"),
         tells=True,
@@ -176,19 +188,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Dialect.OLLAMA,
         protocol=Protocol.NDJSON,
-        sniff=re.compile(rb'"model"\s*:.*"done"\s*:\s*(?:true|false)'),
-        ends=re.compile(rb'"done"\s*:\s*true(?!.*"done"\s*:)', re.DOTALL),  # a tool's arguments come before
+        sniff=Pattern(rb'"model"\s*:.*"done"\s*:\s*(?:true|false)'),
+        ends=Pattern(rb'"done"\s*:\s*true(?!.*"done"\s*:)', re.DOTALL),  # a tool's arguments come before
         errors=_ERROR_OBJECT,
         finish=_value("done_reason", r"\w{1,64}"),
         tells=True,
     ),
     _GEMINI,
-    replace(_GEMINI, protocol=Protocol.JSON_ARRAY, ends=_CLOSED, goes_on=_NEVER),
+    _GEMINI._replace(protocol=Protocol.JSON_ARRAY, ends=_CLOSED, goes_on=_NEVER),
     Rule(  # v2: message-end carries the finish reason, and the error if there was one
         Dialect.COHERE,
         sniff=_value("type", "message-start"),
         ends=_value("type", "message-end"),
-        errors=re.compile(
+        errors=Pattern(
             rb'"finish_reason"\s*:\s*"(?:ERROR|TIMEOUT)|"type"\s*:\s*"message-end".*"error"\s*:\s*"', re.DOTALL
         ),
         finish=_value("finish_reason", r"\w{1,64}"),
@@ -197,16 +209,16 @@ RULES: tuple[Rule, ...] = (
     Rule(  # ConverseStream; exceptions are facts of the framing
         Dialect.BEDROCK,
         protocol=Protocol.EVENTSTREAM,
-        sniff=re.compile(rb"^messageStart\n", re.MULTILINE),
-        ends=re.compile(rb"\AmessageStop\n"),
+        sniff=Pattern(rb"^messageStart\n", re.MULTILINE),
+        ends=Pattern(rb"\AmessageStop\n"),
         finish=_value("stopReason", r"\w{1,64}"),
         tells=True,
     ),
     Rule(  # UI message stream; its parts name their type first, and [DONE] comes after an error or abort as well
         Dialect.VERCEL_AI,
         sniff=_NEVER,  # a response header announces it
-        ends=re.compile(rb"\n\[DONE\]\Z|" + _first("type", "finish").pattern),
-        errors=re.compile(
+        ends=Pattern(rb"\n\[DONE\]\Z|" + _first("type", "finish").pattern),
+        errors=Pattern(
             _first("type", "error").pattern
             + b"|"
             + _first("type", "finish", r'\s*,\s*"finishReason"\s*:\s*"error"').pattern
@@ -216,38 +228,38 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(  # its log and its events come without metadata
         Dialect.LANGSERVE,
-        sniff=re.compile(
+        sniff=Pattern(
             _RUN_ID + rb'data\n|\Adata\n\s*\{\s*"(?:ops"\s*:\s*\[\s*\{\s*"op"|event"\s*:\s*"on_\w+_start")', re.DOTALL
         ),
-        ends=re.compile(rb"\Aend\n"),
-        errors=re.compile(rb"\Aerror\n"),
+        ends=Pattern(rb"\Aend\n"),
+        errors=Pattern(rb"\Aerror\n"),
     ),
     Rule(  # its events are named after stream modes, "messages/partial" and "updates|subgraph" among them
         Dialect.LANGGRAPH,
-        sniff=re.compile(
+        sniff=Pattern(
             _RUN_ID + rb"(?:values|updates|messages|custom|events|debug|tasks|checkpoints|end|error)(?:[/|-][^\n]*)?\n",
             re.DOTALL,
         ),
-        ends=re.compile(rb"\Aend\n"),
-        errors=re.compile(rb"\Aerror\n"),
+        ends=Pattern(rb"\Aend\n"),
+        errors=Pattern(rb"\Aerror\n"),
         optional=True,
     ),
     Rule(  # JSON-RPC results that are tasks, messages, updates (0.3 by "kind", 1.0 by key); over REST (1.0) these alone
         Dialect.A2A,
-        sniff=re.compile(
+        sniff=Pattern(
             _RPC + rb'.*"(?:kind"\s*:\s*"(?:task|message|status-update|artifact-update)"|state"\s*:\s*"TASK_STATE_'
             rb'|(?:statusUpdate|artifactUpdate)"\s*:\s*\{|contextId".*"(?:history|artifacts|status)"\s*:|messageId".*"parts"\s*:)'
             rb'|\n[ \t]*\{\s*"(?:task|statusUpdate)"\s*:\s*\{.*"state"\s*:\s*"TASK_STATE_',
             re.DOTALL,
         ),
         goes_on=_A2A_ARTIFACT,
-        ends=re.compile(
+        ends=Pattern(
             rb'"final"\s*:\s*true|"state"\s*:\s*"(?:TASK_STATE_)?(?:completed|canceled|input-required|auth-required'
             rb'|COMPLETED|CANCELED|INPUT_REQUIRED|AUTH_REQUIRED)"|"result"\s*:\s*\{\s*"message"\s*:'
             rb'|\A(?!.*"(?:status|artifact)").*"kind"\s*:\s*"message"',
             re.DOTALL,
         ),
-        errors=re.compile(
+        errors=Pattern(
             rb"\A(?!.*"
             + _A2A_ARTIFACT.pattern
             + rb').*"state"\s*:\s*"(?:TASK_STATE_)?(?:failed|rejected|FAILED|REJECTED)"|'
@@ -255,7 +267,7 @@ RULES: tuple[Rule, ...] = (
             re.DOTALL,
         ),
     ),
-    replace(_MCP, sniff=_MCP_OPEN, optional=True),
+    _MCP._replace(sniff=_MCP_OPEN, optional=True),
     _MCP,
     Rule(  # runs may follow one another
         Dialect.AG_UI,
@@ -275,7 +287,7 @@ FRAMING: Mapping[str, Rule] = {
     Protocol.MULTIPART: Rule(
         Dialect.NONE,
         sniff=_NEVER,
-        ends=re.compile(rb'\A\n--\Z|"hasNext"\s*:\s*false\s*\}\s*\Z|\A\n[^{]*\{\s*"hasNext"\s*:\s*false'),
+        ends=Pattern(rb'\A\n--\Z|"hasNext"\s*:\s*false\s*\}\s*\Z|\A\n[^{]*\{\s*"hasNext"\s*:\s*false'),
     ),
 }
 """Protocols that themselves say where they end, whoever's events are inside.
@@ -284,8 +296,7 @@ GraphQL's incremental delivery says it by a last part with ``hasNext: false`` to
 """
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """A terminal marker declared by the user.
 
     ``how`` is ``event`` (an event's name), ``data`` (its whole data), ``json`` (``what`` reads ``key=value``)
@@ -306,7 +317,7 @@ class Declared:
             "data": rf"\A[^\n]*\n{what}\Z",
             "json": rf'"{re.escape(key)}"\s*:\s*"?{re.escape(value)}["\s,}}\]]',
         }[self.how]
-        return Rule(Dialect.DECLARED, sniff=_NEVER, ends=re.compile(ends.encode()))
+        return Rule(Dialect.DECLARED, sniff=_NEVER, ends=Pattern(ends.encode()))
 
 
 @dataclass(frozen=True)
@@ -337,7 +348,7 @@ def recognise(text: bytes, *, protocol: str) -> Rule | None:
 @lru_cache(maxsize=64)
 def _begun(rule: Rule, told: Told) -> Rule:
     """Return the rule with what was told, one for all streams that began alike."""
-    return replace(rule, begun=told)
+    return rule._replace(begun=told)
 
 
 def nothing_but_errors(events: Iterable[Event]) -> bool:
@@ -417,7 +428,7 @@ _E = ord("e")
 _PING = {b" p", b"pi"}
 """What follows on ``event:`` where a ping does."""
 _EOL = rb"(?:\r\n|\n|\r(?!\n))"  # each line end matches in one way only: nothing to backtrack into
-_KEEPALIVE: Mapping[str, Pattern] = {
+_KEEPALIVE: Mapping[str, re.Pattern[bytes]] = {
     Protocol.SSE: re.compile(
         rb"(?:(?::[^\r\n]*)?" + _EOL + rb"|event: ?ping" + _EOL + rb"(?:data:[^\r\n]*" + _EOL + rb")*)*(?::[^\r\n]*)?\Z"
     ),

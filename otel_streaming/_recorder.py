@@ -132,7 +132,7 @@ class Recorder(Journal):
             return None
 
         def capped(shape: Shape) -> Shape:
-            return replace(shape, route=self._registry.cap_route(shape.route))
+            return shape._replace(route=self._registry.cap_route(shape.route))
 
         counts: Counter[Shape | Ended] = Counter()
         for series, count in found.counts.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,8 +29,7 @@ _TYPES_IN_ACCEPT = tuple((name.encode(), protocol) for name, protocol in STREAMI
 METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """What is frozen when an exchange qualifies as a stream; the same in ledger, gauges and span.
 
     ``protocol`` is a ``Protocol``, or ``_OTHER`` where nothing tells it.

@@ -9,10 +9,8 @@ What is kept is a function of the bytes alone, never of how they were cut into c
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +46,7 @@ _ONLY_COMMENTS = re.compile(rb"(?:(?::[^\n]*)?\n)*(?::[^\n]*)?\Z")
 Found = TypeVar("Found")
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One event: its name (SSE ``event:``, else empty) and its data, without the middle if it is long.
 
     ``ended`` tells that its delimiter was seen.
@@ -79,6 +76,8 @@ class Event:
 
 def is_json(data: bytes) -> bool:
     """Tell whether ``data`` is one JSON value."""
+    import json  # noqa: PLC0415 - asked of few streams, and only at their end
+
     try:
         json.loads(data)
     except (ValueError, RecursionError):

@@ -7,9 +7,8 @@ attributes are the ones of the OpenTelemetry semantic conventions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -320,8 +319,7 @@ CHUNK_SIZE = A("stream.chunk.size", "int", "bytes of one chunk, on events", "By"
 CHUNK_GAP = A("stream.chunk.gap", "double", "gap before one chunk, on events", "s")
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric: OTel name, instrument, UCUM unit, who computes it, labels beside the service's.
 
     ``instrument`` is ``counter``, ``gauge`` or ``histogram``; ``source`` is ``process`` or ``collector``.

@@ -1,7 +1,7 @@
 """The state machine of one stream: scripts of what happens, and the verdicts they lead to."""
 
 import itertools
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 
 import pytest
 from hypothesis import given, settings
@@ -724,7 +724,7 @@ def test_what_was_held_back_on_the_way(first, events, until, asked, held_back):
 
 def test_rows_are_not_held_back():
     """What a query gives is written as fast as that: lines of no dialect prove nothing."""
-    assert not _buffered(replace(CALLED, protocol=Protocol.NDJSON), 1.0, 50, 1.01, 0.1)
+    assert not _buffered(CALLED._replace(protocol=Protocol.NDJSON), 1.0, 50, 1.01, 0.1)
 
 
 def _buffered(shape, first, events, until, asked):

@@ -88,7 +88,7 @@ def test_name_and_kind(sdk):
     """The span is internal and named after method and route; without a route after the method."""
     reporter = telemetry()
     reporter.ended(played(TICK), None, [])
-    reporter.ended(played(TICK, shape=replace(SHAPE, route=None)), None, [])
+    reporter.ended(played(TICK, shape=SHAPE._replace(route=None)), None, [])
     first, second = sdk.spans.get_finished_spans()
     assert (first.name, second.name) == ("stream POST /chat/{id}", "stream POST")
     assert first.kind is SpanKind.INTERNAL
@@ -364,7 +364,7 @@ def test_every_string_is_bounded(sdk, texts, method):
     """Whatever an application, a model or a caller's host is called: no string of a span or a record is long."""
     error, model, finish, host, value, route, identity = texts
     registry = Registry()
-    shape = replace(SHAPE, route=registry.cap_route(route))
+    shape = SHAPE._replace(route=registry.cap_route(route))
     told = replace(
         played(DELTA, shape=shape, recent=3),
         error=error,

@@ -1,4 +1,4 @@
-"""What pages name is there: commands, options, settings, targets of make, modules, files, signals."""
+"""What pages name is there: commands, options, settings, targets of make, files, signals."""
 
 import re
 from dataclasses import fields
@@ -24,11 +24,6 @@ COMMANDS = {name: command.params for name, command in get_command(app).commands.
 def _is_file(path):
     """A path of a folder at the top of this repository, which may have a star."""
     return not (ROOT / path.partition("/")[0]).exists() or any(ROOT.glob(path))
-
-
-def _is_module(name):
-    path = ROOT / name.replace(".", "/")
-    return path.with_suffix(".py").exists() or (path / "__main__.py").exists()
 
 
 def _is_option(words):
@@ -58,7 +53,6 @@ NAMES = {
         _found(r"`make ([a-z]+)"),
         re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE).__contains__,
     ),
-    "modules": (_found(r"python -m ([\w.]+)"), _is_module),
     "files": (_found(r"^[\w.-]+/[\w./*-]+$", CODE), _is_file),
     "options": (_options, _is_option),
     "attributes": (_found(r"(?<![\w.])stream\.[a-z_.]*[a-z](?![\w(.])", CODE), SIGNALS.__contains__),

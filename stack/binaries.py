@@ -36,6 +36,11 @@ class StackError(RuntimeError):
     """Something the stack needs is missing or has failed; the message says what to do about it."""
 
 
+def cache() -> Path:
+    """Return the folder of what is kept between runs, which may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-streaming"
+
+
 @dataclass(frozen=True)
 class Product:
     """The programs of one Go module, or of one Debian package.
@@ -64,8 +69,7 @@ class Product:
         digest = hashlib.sha256(repr((self.recipe, _GO_ENV, sys.platform, platform.machine())).encode())
         for name in self.inputs:
             digest.update((self.source / name).read_bytes())
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "otel-streaming" / "bin" / f"{self.name}-{digest.hexdigest()[:16]}"
+        return cache() / "bin" / f"{self.name}-{digest.hexdigest()[:16]}"
 
     def find(self, program: str) -> Path | None:
         """Return the program's path: on PATH, if new enough, else in the cache."""

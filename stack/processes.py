@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
+import functools
 import http.client
 import os
 import random
@@ -15,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from stack.binaries import StackError, tail
+from stack.binaries import StackError, cache, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,17 +28,19 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.05
 _given: set[int] = set()
+_CLAIMS = cache() / "ports"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` free ports on 127.0.0.1, none of which this process has been given before.
+    """Return ``count`` free ports on 127.0.0.1, none of which a process that still runs has been given before.
 
     They lie below the range from which the kernel serves outgoing connections (32768 and up on Linux), so that
     no connection takes one between now and the moment a server listens on it.
     """
     ports: list[int] = []
+    claims = _claims()
     candidates = iter(random.SystemRandom().sample(range(18000, 32000), 2000))
     while len(ports) < count:
         port = next(candidates)
@@ -45,9 +49,17 @@ def free_ports(count: int) -> list[int]:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free to listen on
             probe.bind(("127.0.0.1", port))
+            fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             ports.append(port)
             _given.add(port)
     return ports
+
+
+@functools.cache
+def _claims() -> int:
+    """Return the file whose byte at each port is locked by the process that was given that port, until it ends."""
+    _CLAIMS.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(_CLAIMS, os.O_RDWR | os.O_CREAT)
 
 
 def listens(port: int) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from stack import Process, StackError, free_ports, wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
 
@@ -60,6 +61,18 @@ def test_taken_port_is_not_free(monkeypatch):
     monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [taken, other])
     with socket.create_server(("127.0.0.1", taken)):
         assert free_ports(1) == [other]
+
+
+def test_no_port_of_another_process(run, monkeypatch):
+    """A port that another process has been given is passed over, until that process ends."""
+    code = "import time; from stack import free_ports; print('up', *free_ports(1), flush=True); time.sleep(600)"
+    other = run(code, PYTHONPATH=str(ROOT))
+    up(other)
+    given = int(other.log.read_text().split()[1])
+    monkeypatch.setattr("random.SystemRandom.sample", lambda *_: [given, *range(18000, 32000)])
+    assert free_ports(1) != [given]
+    other.stop()
+    assert free_ports(1) == [given]
 
 
 def test_waiting_ends_when_the_process_dies(run):
@@ -138,7 +151,7 @@ child = Process("child", [sys.executable, "-c", {SLEEP!r}], Path({str(tmp_path)!
 print("up", child.pid, flush=True)
 time.sleep(600)
 """
-    owner = run(code, PYTHONPATH=str(Path(__file__).resolve().parents[2]))
+    owner = run(code, PYTHONPATH=str(ROOT))
     up(owner)
     child = int(owner.log.read_text().split()[1])
     assert not gone(child)

@@ -36,7 +36,7 @@ from otel_streaming.semconv import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextvars import Context
 
     from otel_streaming._blame import Feed
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from otel_streaming._shape import Request
     from otel_streaming._stream import Stream
     from otel_streaming._verdict import StreamSummary
+
+    Asked = tuple[str, str, str, HeaderList]
 
 _SHORT = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 
@@ -234,10 +236,17 @@ class Sending:
             self._watch.failed(exception)
 
 
-def call(method: str, host: str, path: str, headers: HeaderList, kind: type[Call] = Call) -> Call | None:
-    """Begin to watch a request about to be sent; None if it is excluded, an exporter's own, or watched already."""
+def call(asks: Callable[..., Asked], *args: Any, kind: type[Call] = Call) -> Call | None:
+    """Begin to watch a request about to be sent; None if it is excluded, an exporter's own, or watched already.
+
+    Args:
+        asks: Reads the request that ``args`` stand for: method, host, path and headers.
+        args: What the library has.
+        kind: What watches it.
+    """
     try:
         current = engine()
+        method, host, path, headers = asks(*args)
         excluded = current.settings.excluded_urls
         if _sent.get() == f"{host}{path}" or current.telemetry.suppressed():
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     Hook = Callable[[ModuleType, "Patches"], None]
+    Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _INHERITED = object()
 """Stands for what was not the owner's own: it has it again when ours is deleted."""
@@ -43,11 +46,13 @@ class Patches:
     def _run(self, hook: Hook, module: ModuleType) -> None:
         if not self._active:
             return
+        before = len(self._done)
         try:
             hook(module, self)
-        except Exception:  # noqa: BLE001 - the host's import must not fail for a name that has moved
+        except Exception as moved:  # noqa: BLE001 - the host's import must not fail for a name that has moved
+            self._undo(before)  # what is watched in part is told wrong
             self.unknown.add(module.__name__)
-            notice("%s is not watched: this version is not known", module.__name__, traceback=True)
+            notice("%s is not watched, this version is not known: %r", module.__name__, moved)
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``wrapper`` makes of it."""
@@ -58,9 +63,50 @@ class Patches:
     def undo(self) -> None:
         """Put everything back."""
         self._active = False
-        while self._done:
+        self._undo(0)
+
+    def _undo(self, kept: int) -> None:
+        while len(self._done) > kept:
             owner, name, own = self._done.pop()
             if own is _INHERITED:
                 delattr(owner, name)
             else:
                 setattr(owner, name, own)
+
+
+def before(tell: Callable[..., object]) -> Wrapper:
+    """Return what has ``tell`` called with a function's arguments before the function; what it raises is dropped."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with contextlib.suppress(Exception):  # called in a way we do not know
+                tell(*args, **kwargs)
+            return original(*args, **kwargs)
+
+        return called
+
+    return wrapper
+
+
+def after(tell: Callable[..., object]) -> Wrapper:
+    """The same, after it: ``tell`` gets what the function has returned, or its coroutine, and its arguments."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            with contextlib.suppress(Exception):
+                tell(result, *args, **kwargs)
+            return result
+
+        @functools.wraps(original)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            result = await original(*args, **kwargs)
+            with contextlib.suppress(Exception):
+                tell(result, *args, **kwargs)
+            return result
+
+        return awaited if inspect.iscoroutinefunction(original) else called
+
+    return wrapper

@@ -13,13 +13,14 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._call import Fields, Sending, call
+from otel_streaming._patches import before
 from otel_streaming._reading import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import ModuleType
 
-    from otel_streaming._call import Call
+    from otel_streaming._call import Asked, Call
     from otel_streaming._exchange import HeaderList
     from otel_streaming._patches import Patches
 
@@ -141,16 +142,13 @@ def _attach(response: Any, watch: Call, content: type[_Content], *, decodes: boo
         watch.give_up()
 
 
-def _begin(request: Any) -> Call | None:
-    try:
-        return call(request.method, request.url.host, request.url.path, Fields(request.headers))
-    except Exception:  # noqa: BLE001 - a request class of the application's own
-        return None
+def _asks(request: Any) -> Asked:
+    return request.method, request.url.host, request.url.path, Fields(request.headers)
 
 
 def _middleware(content: type[_Content], *, decodes: bool) -> Callable[[Any, Handler], Awaitable[Any]]:
     async def watched(request: Any, handler: Handler) -> Any:
-        watch = _begin(request)
+        watch = call(_asks, request)
         with Sending(watch):
             response = await handler(request)
         if watch is not None:
@@ -177,14 +175,10 @@ def hook(module: ModuleType, patches: Patches) -> None:
 
         return _request
 
-    def leaves(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        @functools.wraps(original)
-        def leave(response: Any) -> Any:
-            if isinstance(response.content, _Content):
-                response.content.leave()
-            return original(response)
-
-        return leave
+    @before
+    def leaves(response: Any) -> None:
+        if isinstance(response.content, _Content):
+            response.content.leave()
 
     patches.wrap(module.ClientResponse, "close", leaves)
     patches.wrap(module.ClientResponse, "release", leaves)

@@ -12,6 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming import wsgi
+from otel_streaming._patches import after, before
 from otel_streaming._watch import untold
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.wsgi import hooked_application
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from otel_streaming._patches import Patches
+    from otel_streaming._patches import Patches, Wrapper
 
 
 def starlette_routing(module: ModuleType, patches: Patches) -> None:
@@ -30,7 +31,7 @@ def starlette_routing(module: ModuleType, patches: Patches) -> None:
         return _template(scope, module.Mount)
 
     patches.wrap(module.Router, "__call__", lambda original: hooked_router(original, template))
-    patches.wrap(module.Mount, "handle", lambda original: _descends(original, "path"))
+    patches.wrap(module.Mount, "handle", _descends("path"))
 
 
 def litestar_route(module: ModuleType, patches: Patches) -> None:
@@ -41,7 +42,7 @@ def litestar_route(module: ModuleType, patches: Patches) -> None:
 
 def litestar_mount(module: ModuleType, patches: Patches) -> None:
     """Know the part of the route of an ASGI application that Litestar mounts."""
-    patches.wrap(module.ASGIRoute, "handle", lambda original: _descends(original, "path_format"))
+    patches.wrap(module.ASGIRoute, "handle", _descends("path_format"))
 
 
 def quart_asgi(module: ModuleType, patches: Patches) -> None:
@@ -62,53 +63,32 @@ def quart_asgi(module: ModuleType, patches: Patches) -> None:
 
         return called
 
-    def request(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        async def handle_request(connection: Any, *args: Any, **kwargs: Any) -> None:
-            await original(connection, *args, **kwargs)
-            watch = connection.scope.get(KEY)
-            if watch is not None:
-                watch.timed_out()
-
-        return handle_request
+    def handled(_: Any, connection: Any, *__: Any) -> None:
+        watch = connection.scope.get(KEY)
+        if watch is not None:
+            watch.timed_out()
 
     patches.wrap(module.ASGIHTTPConnection, "__call__", call)
-    patches.wrap(module.ASGIHTTPConnection, "handle_request", request)
     patches.wrap(module.ASGIWebsocketConnection, "__call__", call)
-    patches.wrap(
-        module.ASGIHTTPConnection,
-        "_send_response",
-        lambda original: _breaks(original, lambda connection, *_: connection.scope.get(KEY)),
-    )
+    patches.wrap(module.ASGIHTTPConnection, "handle_request", after(handled))
+    patches.wrap(module.ASGIHTTPConnection, "_send_response", _breaks(lambda it, *_: it.scope.get(KEY)))
 
 
 def quart_app(module: ModuleType, patches: Patches) -> None:
     """See the exception of a WebSocket's handler: Quart logs it and closes with 1000 as if all were well."""
-
-    def watch_of(_: Any, context: Any, *__: Any) -> Any:
-        return _watch_of(context.request_websocket)
-
-    patches.wrap(module.Quart, "full_dispatch_websocket", lambda original: _breaks(original, watch_of))
+    breaks = _breaks(lambda _, context, *__: _watch_of(context.request_websocket))
+    patches.wrap(module.Quart, "full_dispatch_websocket", breaks)
 
 
 def werkzeug_context(module: ModuleType, patches: Patches) -> None:
     """Learn the route that Flask or Quart has matched."""
+
+    def matched(_: Any, context: Any, *__: Any) -> None:
+        request = getattr(context, "request_websocket", None) or context.request
+        _routed(request, getattr(request.url_rule, "rule", None))
+
     owner = getattr(module, "_BaseRequestWebsocketContext", None) or module.RequestContext
-
-    def match(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def match_request(context: Any, *args: Any, **kwargs: Any) -> Any:
-            result = original(context, *args, **kwargs)
-            request = getattr(context, "request_websocket", None) or context.request
-            watch = _watch_of(request)
-            rule = getattr(getattr(request, "url_rule", None), "rule", None)
-            if watch is not None and isinstance(rule, str):
-                watch.routed(rule)
-            return result
-
-        return match_request
-
-    patches.wrap(owner, "match_request", match)
+    patches.wrap(owner, "match_request", after(matched))
 
 
 def flask_app(module: ModuleType, patches: Patches) -> None:
@@ -119,18 +99,10 @@ def flask_app(module: ModuleType, patches: Patches) -> None:
 def django_base(module: ModuleType, patches: Patches) -> None:
     """Learn the route that Django has resolved."""
 
-    def resolve(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def resolve_request(handler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            match = original(handler, request, *args, **kwargs)
-            watch, route = _watch_of(request), getattr(match, "route", None)
-            if watch is not None and isinstance(route, str):
-                watch.routed(route if route.startswith(("/", "^")) else f"/{route}")
-            return match
+    def resolved(match: Any, _: Any, request: Any, *__: Any) -> None:
+        _routed(request, match.route if match.route.startswith(("/", "^")) else f"/{match.route}")
 
-        return resolve_request
-
-    patches.wrap(module.BaseHandler, "resolve_request", resolve)
+    patches.wrap(module.BaseHandler, "resolve_request", after(resolved))
 
 
 def django_asgi(module: ModuleType, patches: Patches) -> None:
@@ -139,23 +111,12 @@ def django_asgi(module: ModuleType, patches: Patches) -> None:
     It swallows a cancellation of the view's task.
     """
 
-    def answer(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        async def run_get_response(handler: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            response = await original(handler, request, *args, **kwargs)
-            with contextlib.suppress(Exception):  # whatever a view has put in its place
-                setattr(response, KEY, _watch_of(request))
-            return response
-
-        return run_get_response
+    def answered(response: Any, _: Any, request: Any, *__: Any) -> None:
+        setattr(response, KEY, _watch_of(request))  # for what sends it, which has no request
 
     patches.wrap(module.ASGIHandler, "handle", lambda original: hooked_router(original, untold))
-    patches.wrap(module.ASGIHandler, "run_get_response", answer)
-    patches.wrap(
-        module.ASGIHandler,
-        "send_response",
-        lambda original: _breaks(original, lambda _, response, *__: getattr(response, KEY, None)),
-    )
+    patches.wrap(module.ASGIHandler, "run_get_response", after(answered))
+    patches.wrap(module.ASGIHandler, "send_response", _breaks(lambda _, response, *__: getattr(response, KEY, None)))
 
 
 def django_wsgi(module: ModuleType, patches: Patches) -> None:
@@ -163,34 +124,41 @@ def django_wsgi(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.WSGIHandler, "__call__", hooked_application)
 
 
-def _descends(original: Callable[..., Any], template: str) -> Callable[..., Any]:
-    """Take what a mount is handled by: the mount's attribute ``template`` is its part of the route."""
+def _descends(template: str) -> Wrapper:
+    """Return what takes the method that handles a mount, whose attribute ``template`` is its part of the route."""
 
-    @functools.wraps(original)
-    def descended(mount: Any, scope: Any, *args: Any, **kwargs: Any) -> Any:
+    def descends(mount: Any, scope: Any, *_: Any) -> None:
         watch = scope.get(KEY)
         if watch is not None:
             watch.descend(scope, getattr(mount, template, ""))
-        return original(mount, scope, *args, **kwargs)
 
-    return descended
+    return before(descends)
 
 
-def _breaks(original: Callable[..., Any], watch_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Report an exception that a framework keeps from its caller."""
+def _breaks(watch_of: Callable[..., Any]) -> Wrapper:
+    """Return what takes a coroutine method whose exception a framework keeps from its caller, and reports it."""
 
-    @functools.wraps(original)
-    async def sending(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await original(*args, **kwargs)
-        except BaseException as exception:
-            with contextlib.suppress(Exception):  # called in a way we do not know
-                watch = watch_of(*args)
-                if watch is not None:
-                    watch.broke(exception)
-            raise
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def sending(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await original(*args, **kwargs)
+            except BaseException as exception:
+                with contextlib.suppress(Exception):  # called in a way we do not know
+                    watch = watch_of(*args)
+                    if watch is not None:
+                        watch.broke(exception)
+                raise
 
-    return sending
+        return sending
+
+    return wrapper
+
+
+def _routed(request: Any, template: Any) -> None:
+    watch = _watch_of(request)
+    if watch is not None and isinstance(template, str):
+        watch.routed(template)
 
 
 def _watch_of(request: Any) -> Any:

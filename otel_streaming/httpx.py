@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from otel_streaming._call import Call
+    from otel_streaming._call import Asked, Call
     from otel_streaming._patches import Patches
 
 
@@ -43,14 +43,14 @@ class _Transport:
         return getattr(self._transport, name)
 
     def handle_request(self, request: Any) -> Any:
-        watch = _begin(request)
+        watch = call(_asks, request)
         with Sending(watch):
             response = self._transport.handle_request(request)
         _put_between(watch, response, self._sync)
         return response
 
     async def handle_async_request(self, request: Any) -> Any:
-        watch = _begin(request)
+        watch = call(_asks, request)
         with Sending(watch):
             response = await self._transport.handle_async_request(request)
         _put_between(watch, response, self._async)
@@ -75,12 +75,9 @@ class _AsyncBody(WatchedAsyncIterator[bytes]):
         return WatchedAsyncIterator(self._source, self._watch)
 
 
-def _begin(request: Any) -> Call | None:
-    try:
-        url = request.url
-        return call(request.method, url.host, url.path, _Sent(request))
-    except Exception:  # noqa: BLE001 - a request we cannot read is the transport's to judge
-        return None
+def _asks(request: Any) -> Asked:
+    url = request.url
+    return request.method, url.host, url.path, _Sent(request)
 
 
 def _put_between(watch: Call | None, response: Any, stream: Any) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from otel_streaming._call import Fields, call
+from otel_streaming._patches import before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from otel_streaming._call import Call
+    from otel_streaming._call import Asked, Call
     from otel_streaming._patches import Patches
 
 _asked: ContextVar[Call | None] = ContextVar("otel_streaming_asked", default=None)
@@ -79,20 +80,17 @@ def _is_over(response: Any) -> bool:
         return False
 
 
-def _begin(pool: Any, method: str, url: str, headers: Any) -> Call | None:
-    try:
-        host, path = pool.host, url.partition("?")[0]
-        if not path.startswith("/"):  # through a proxy
-            host, path = urlsplit(path).hostname, urlsplit(path).path
-        return call(method, host, unquote(path), Fields(headers or {}))
-    except Exception:  # noqa: BLE001 - an address that urllib3 knows, and the standard library does not
-        return None
+def _asks(pool: Any, method: str, url: str, headers: Any) -> Asked:
+    host, path = pool.host, url.partition("?")[0]
+    if not path.startswith("/"):  # through a proxy
+        host, path = urlsplit(path).hostname or "", urlsplit(path).path
+    return method, host, unquote(path), Fields(headers or {})
 
 
-def _requests(original: Callable[..., Any]) -> Callable[..., Any]:
+def _attempts(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def _make_request(pool: Any, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        watch = _begin(pool, method, url, kwargs.get("headers"))
+        watch = call(_asks, pool, method, url, kwargs.get("headers"))
         token = _asked.set(watch)
         try:
             return original(pool, conn, method, url, *args, **kwargs)
@@ -164,51 +162,39 @@ def _reads_each(original: Callable[..., Any]) -> Callable[..., Any]:
     return read_chunked
 
 
-def _shuts(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def shutdown(response: Any, *args: Any, **kwargs: Any) -> Any:
-        held = response.__dict__.get(_KEY)
-        if held is not None:
-            held.watch.closed()  # the reading that it interrupts, too
-        return original(response, *args, **kwargs)
-
-    return shutdown
+@before
+def _shuts(response: Any) -> None:
+    held = response.__dict__.get(_KEY)
+    if held is not None:
+        held.watch.closed()  # the reading that it interrupts, too
 
 
-def _leaves(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def leave(response: Any) -> Any:
-        held = response.__dict__.get(_KEY)
-        if held is not None:
-            held.leave(response)
-        return original(response)
-
-    return leave
+@before
+def _leaves(response: Any) -> None:
+    held = response.__dict__.get(_KEY)
+    if held is not None:
+        held.leave(response)
 
 
-_HOW: dict[str, Callable[[Any], Any]] = {
+_HOW: dict[str, Callable[..., Any]] = {
     "read": functools.partial(_reads, waits=True),  # until it has as much as was asked for
     "read1": functools.partial(_reads, waits=False),
     "read_chunked": _reads_each,
     **dict.fromkeys(("close", "drain_conn", "release_conn"), _leaves),
     "shutdown": _shuts,
+    "__init__": _begins,
 }
-_SINCE_2_0 = {"read1", "shutdown"}
+_NOT_IN_2_0 = {"read1", "shutdown"}
 
 
-def responses(module: ModuleType, patches: Patches) -> None:
-    """Watch how responses are read and left; at last, so that none is watched in part, how they begin."""
-    response = module.HTTPResponse
+def hook(module: ModuleType, patches: Patches) -> None:
+    """Watch how responses begin, are read and left, and each attempt, as it is sent."""
+    response = module.response.HTTPResponse
     for name, wrapper in _HOW.items():
-        if name not in _SINCE_2_0 or hasattr(response, name):
+        if name not in _NOT_IN_2_0 or hasattr(response, name):
             patches.wrap(response, name, wrapper)
-    patches.wrap(response, "__init__", _begins)
+    patches.wrap(module.connectionpool.HTTPConnectionPool, "_make_request", _attempts)
 
 
-def requests(module: ModuleType, patches: Patches) -> None:
-    """Watch each attempt, as it is sent."""
-    patches.wrap(module.HTTPConnectionPool, "_make_request", _requests)
-
-
-HOOKS = {"urllib3.response": responses, "urllib3.connectionpool": requests}
+HOOKS = {"urllib3": hook}
 """What is patched when a module is imported by the host; nothing is imported for it."""

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from otel_streaming._call import Call, call
 from otel_streaming._causes import Cause, cause_of_close, cause_of_reading
 from otel_streaming._exchange import harmless
+from otel_streaming._patches import before
 from otel_streaming.semconv import Kind, Origin, Protocol, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from otel_streaming._patches import Patches
+    from otel_streaming._call import Asked
+    from otel_streaming._patches import Patches, Wrapper
 
 _WATCH, _END = "_otel_streaming_watch", "_otel_streaming_end"
 """Attributes of a protocol."""
@@ -132,17 +134,13 @@ class _End:
         self._watch.dropped()
 
 
-def _begin(connect: Any) -> Any:
-    try:
-        uri = connect.ws_uri
-        return call("GET", uri.host, uri.path, (), _Talk)
-    except Exception:  # noqa: BLE001 - an address we cannot read is the library's to judge
-        return None
+def _asks(connect: Any) -> Asked:
+    return "GET", connect.ws_uri.host, connect.ws_uri.path, ()
 
 
 @contextmanager
 def _dialling(connect: Any) -> Iterator[None]:
-    watch = _begin(connect)
+    watch: Any = call(_asks, connect, kind=_Talk)
     _dialled.set(watch)
     try:
         yield
@@ -172,18 +170,14 @@ def _dials_later(original: Callable[..., Any]) -> Callable[..., Any]:
     return connect
 
 
-def _sends(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def send_request(protocol: Any, request: Any) -> Any:
-        watch = _dialled.get()
-        if watch is not None:
-            watch.sent(protocol, request)
-        return original(protocol, request)
-
-    return send_request
+@before
+def _sends(protocol: Any, request: Any) -> None:
+    watch = _dialled.get()
+    if watch is not None:
+        watch.sent(protocol, request)
 
 
-def _told(tell: Callable[[_Talk, Any, Any], None]) -> Callable[..., Any]:
+def _told(tell: Callable[[_Talk, Any, Any], None]) -> Wrapper:
     """Have a protocol's watch told what one of its methods has returned."""
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,15 +194,11 @@ def _told(tell: Callable[[_Talk, Any, Any], None]) -> Callable[..., Any]:
     return wrapper
 
 
-def _leaves(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def leave(self: Any, kind: Any, exception: BaseException | None, traceback: Any) -> Any:
-        watch = getattr(self.protocol, _WATCH, None)
-        if watch is not None and exception is not None:
-            watch.left(exception)
-        return original(self, kind, exception, traceback)
-
-    return leave
+@before
+def _leaves(connection: Any, _: Any, exception: BaseException | None, *__: Any) -> None:
+    watch = getattr(connection.protocol, _WATCH, None)
+    if watch is not None and exception is not None:
+        watch.left(exception)
 
 
 def _protocol(module: ModuleType, patches: Patches) -> None:

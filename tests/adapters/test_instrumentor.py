@@ -92,7 +92,7 @@ def test_hooks_come_and_go():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["ASGI", "HTTPX", "Aiohttp", "URLLib3"])
+@pytest.mark.parametrize("name", ["ASGI", "HTTPX", "Aiohttp", "URLLib3", "Websockets"])
 def test_entry_points(name):
     """``opentelemetry-instrument`` finds each instrumentor by its entry point."""
     (point,) = entry_points(group="opentelemetry_instrumentor", name=f"otel_streaming_{name.lower()}")

@@ -10,6 +10,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming._body import watched_body
 from otel_streaming._engine import watched
 from otel_streaming._exchange import harmless
 from otel_streaming._peers import peer_behind
@@ -65,7 +66,7 @@ class WSGIStreamingMiddleware:
             return self.app(environ, start_response)
         watch.server, watch.bridged = self.server, True
         watch.peer = peer_behind(environ)
-        return _Layer(watch, environ, start_response, inner=False).run(self.app)
+        return Layer(watch, environ, start_response, inner=False).run(self.app)
 
 
 def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -79,7 +80,7 @@ def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[...
         watch = environ[KEY]
         if watch is None or not watch.enter(_scope(environ), untold):
             return app(environ, start_response)
-        return _Layer(watch, environ, start_response, inner=True).run(app)
+        return Layer(watch, environ, start_response, inner=True).run(app)
 
     return entered
 
@@ -106,7 +107,7 @@ class _RequestHeaders:
                 yield key[5:].replace("_", "-").lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")
 
 
-class _Layer:
+class Layer:
     """What one hook wraps of one exchange: start_response, write and the body."""
 
     __slots__ = ("_environ", "_handled", "_inner", "_sent", "_start", "counts", "ended", "granian", "waitress", "watch")
@@ -127,7 +128,7 @@ class _Layer:
             self.failed(exception)
             self.end(exception)
             raise
-        return body if self._nothing_to_watch(body) else (_Sized if hasattr(body, "__len__") else _Body)(self, body)
+        return body if self._nothing_to_watch(body) else watched_body(self, body)
 
     def within(self, call: Callable[..., T], *args: Any) -> T:
         """Call what is the application's as part of this exchange: the thread's next request is another one."""
@@ -269,77 +270,6 @@ class _Layer:
     def give_up(self) -> None:
         """A fault of ours."""
         self.watch.give_up()
-
-
-class _Body:
-    """A body on its way through a layer."""
-
-    def __init__(self, layer: _Layer, body: Any) -> None:
-        self._layer = layer
-        self._body = body
-        self._next: Callable[[], bytes] = functools.partial(next, body)
-        self._progress: Stream | None = None  # whose progress the server is sending
-        self._held: tuple[bytes, float] | None = None  # what granian may not be able to send
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._next = iter(self._body).__next__
-        return self
-
-    def __next__(self) -> bytes:
-        layer = self._layer
-        if self._held is not None:
-            self._progress = layer.count(*self._held)
-        if self._progress is not None:
-            self._progress.idle_since = layer.watch.clock()
-        self._progress = self._held = None
-        try:
-            data = layer.within(self._next)
-        except StopIteration:
-            layer.finished()
-            raise
-        except BaseException as exception:
-            layer.failed(exception)
-            layer.end(exception)  # careless middleware closes nothing
-            raise
-        layer.sends(data)
-        if layer.counts and layer.granian:
-            self._held = data, layer.watch.clock()
-        elif layer.counts:
-            self._progress = layer.count(data, layer.watch.clock())
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        if name in {"_body", "_layer"}:  # of a copy, which has been given none
-            raise AttributeError(name)
-        return getattr(self._body, name)
-
-    def close(self) -> None:
-        """Close the body: it was exhausted, or something ended it before."""
-        layer = self._layer
-        try:
-            if layer.watch.unfinished:
-                layer.closed_early()
-            if self._held is not None:  # too late
-                layer.count(*self._held)
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                layer.within(close)
-        finally:
-            layer.end()
-
-    def __del__(self) -> None:
-        """End what no server has closed: nobody knows why."""
-        layer = getattr(self, "_layer", None)
-        if layer is not None and not layer.ended:
-            layer.watch.collected = True
-            layer.end(GeneratorExit() if layer.watch.unfinished else None)
-
-
-class _Sized(_Body):
-    """A body that knows its length: servers make a content-length of it."""
-
-    def __len__(self) -> int:
-        return len(self._body)
 
 
 def _is_file(body: Any, wrapper: Any) -> bool:

@@ -189,6 +189,7 @@ _NOT_IN_2_0 = {"read1", "shutdown"}
 
 def hook(module: ModuleType, patches: Patches) -> None:
     """Watch how responses begin, are read and left, and each attempt, as it is sent."""
+    _ = module.BaseHTTPResponse  # it is what an attempt returns: urllib3 2
     response = module.response.HTTPResponse
     for name, wrapper in _HOW.items():
         if name not in _NOT_IN_2_0 or hasattr(response, name):

@@ -133,11 +133,13 @@ def _read_headers(headers: HeaderList, *, decodes: bool) -> HeaderList:
 
 def _attach(response: Any, watch: Call, content: type[_Content], *, decodes: bool) -> None:
     try:
-        if watch.answered(response.status, _read_headers(response.raw_headers, decodes=decodes)):
-            if response.content.at_eof():
+        body = response.content
+        ours = type(body) is content._of or body.at_eof()  # noqa: SLF001 - its methods are the library's, no other's
+        if ours and watch.answered(response.status, _read_headers(response.raw_headers, decodes=decodes)):
+            if body.at_eof():
                 watch.finished()
             else:
-                response.content = content(response.content, watch)
+                response.content = content(body, watch)
     except Exception:  # noqa: BLE001 - a response class of the application's own
         watch.give_up()
 

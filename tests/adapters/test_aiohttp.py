@@ -316,6 +316,51 @@ def test_a_response_that_cannot_be_watched_is_the_callers_all_the_same(upstream,
     assert captured == []
 
 
+class Upper(aiohttp.StreamReader):
+    """A content of the application's own: it hands out another body."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def readany(self):
+        return (await self.inner.readany()).upper()
+
+    def at_eof(self):
+        return self.inner.at_eof()
+
+
+class Foreign:
+    """One of no class of the library's."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("content", [Upper, Foreign])
+def test_a_content_of_the_applications_own_reads_as_before(content, upstream, captured):
+    """What is put into a response in place of the library's content is read by its own methods, and not watched."""
+
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection):
+            await super().start(connection)
+            self.content, self.inner = content(self.content), self.content
+            return self
+
+    async def reading():
+        async with aiohttp.ClientSession(response_class=Response) as session, session.get(url) as response:
+            got = await response.content.readany()
+            response.content = response.inner
+            return got, type(response.content)
+
+    url = upstream.answer(TOKENS[0])
+    expected = TOKENS[0].upper() if content is Upper else TOKENS[0]
+    assert asyncio.run(reading()) == (expected, aiohttp.StreamReader)
+    assert captured == []
+
+
 @pytest.mark.parametrize("told_by", ["session", "request"])
 @pytest.mark.parametrize("decodes", [True, False], ids=["decompressed", "as it comes"])
 def test_compressed_bodies(decodes, told_by, upstream, captured):

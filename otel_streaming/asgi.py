@@ -56,6 +56,12 @@ class StreamingMiddleware:
         self.app = app
         self.server = server or Server()
 
+    def __getattr__(self, name: str) -> Any:
+        """Have the application's attributes: servers hand out what they serve, gunicorn as its ``worker.asgi``."""
+        if name == "app" or name.startswith("__"):  # a copy has been given none; how it is made is its own affair
+            raise AttributeError(name)
+        return getattr(self.app, name)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]

@@ -54,6 +54,12 @@ class WSGIStreamingMiddleware:
         self.app = app
         self.server = server or Server()
 
+    def __getattr__(self, name: str) -> Any:
+        """Have the application's attributes: servers hand out what they serve, gunicorn as its ``worker.wsgi``."""
+        if name == "app" or name.startswith("__"):  # a copy has been given none; how it is made is its own affair
+            raise AttributeError(name)
+        return getattr(self.app, name)
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         watch = None

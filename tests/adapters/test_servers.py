@@ -4,6 +4,7 @@ The real ones are in tests/conformance.
 """
 
 import asyncio
+import copy
 from functools import partial
 from types import SimpleNamespace
 
@@ -224,3 +225,29 @@ def test_gunicorns_worker_drains(apply, captured):
     assert not captured.engine.registry.draining
     worker._cleanup()
     assert called == ["exit"] * 3 + ["cleanup"]
+
+
+WORKERS = {"asgi": (servers.gunicorn_asgi, "ASGIWorker"), "wsgi": (servers.gunicorn_wsgi, "SyncWorker")}
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_what_a_worker_hands_out_is_used_as_the_application(name, apply):
+    """gunicorn's ``post_worker_init`` is given a worker, whose application's attributes are there as without us."""
+    application, (hook, cls) = SimpleNamespace(config={"DEBUG": True}), WORKERS[name]
+
+    class Worker:
+        def load_wsgi(self):
+            setattr(self, name, application)
+
+        run = handle_exit = handle_quit = load_wsgi
+        handle_exit_signal = handle_quit_signal = _shutdown = _cleanup = load_wsgi
+
+    apply(hook, **{cls: Worker})
+    worker = Worker()
+    worker.load_wsgi()
+    served = getattr(worker, name)
+    assert served.app is application
+    assert served.config is application.config
+    assert not hasattr(served, "no_such_name")
+    assert copy.copy(served).config is application.config
+    assert copy.deepcopy(served).config == application.config

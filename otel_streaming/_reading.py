@@ -154,11 +154,6 @@ class WatchedIterator(Watched, Generic[T]):
         watch.got(item)
         return item
 
-    def close(self) -> None:
-        """Close the source: nobody reads on."""
-        self._watch.closed()
-        self._source.close()
-
 
 class WatchedAsyncIterator(Watched, Generic[T]):
     """The same but for its awaits."""
@@ -188,8 +183,3 @@ class WatchedAsyncIterator(Watched, Generic[T]):
             raise
         watch.got(item)
         return item
-
-    async def aclose(self) -> None:
-        """Close the source: nobody reads on."""
-        self._watch.closed()
-        await self._source.aclose()

@@ -67,12 +67,20 @@ class _Body(WatchedIterator[bytes]):
     def __iter__(self) -> Any:
         return WatchedIterator(self._source, self._watch)
 
+    def close(self) -> None:
+        self._watch.closed()
+        self._source.close()
+
 
 class _AsyncBody(WatchedAsyncIterator[bytes]):
     """The same, read asynchronously."""
 
     def __aiter__(self) -> Any:
         return WatchedAsyncIterator(self._source, self._watch)
+
+    async def aclose(self) -> None:
+        self._watch.closed()
+        await self._source.aclose()
 
 
 def _asks(request: Any) -> Asked:

@@ -143,6 +143,23 @@ def test_a_source_that_is_closed(captured):
     assert verdict(captured) == ("cancelled", "consumer_stopped", MID, "client")
 
 
+class Endless:
+    """An asynchronous iterator that cannot be closed."""
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return b"x"
+
+
+@pytest.mark.parametrize("source", [[b"x"], map(bytes, [b"x"]), Endless()], ids=lambda source: type(source).__name__)
+def test_a_source_that_cannot_be_closed(source, captured):
+    """Servers close what has a ``close``: of what the source has not, nothing is there."""
+    assert not any(hasattr(observe(source), name) for name in ("close", "aclose"))
+    gc.collect()
+
+
 def test_a_task_that_is_cancelled(captured):
     """A reader cancelled while it waits has stopped."""
 

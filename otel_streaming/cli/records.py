@@ -33,13 +33,18 @@ _MAX_ATTRIBUTES, _MAX_TEXT, _MAX_ITEMS = 128, 256, 64
 _READ = {m.name for m in sc.METRICS if m.source == "process"}
 
 
+def clean(text: str) -> str:
+    """Return a text without what a terminal obeys: controls and escapes, bidirectional overrides, line separators."""
+    return "".join(filter(str.isprintable, text))
+
+
 @dataclass(frozen=True)
 class EndedStream:
     """One stream that has ended, as its span tells.
 
     Attributes:
         trace_id, span_id: Hexadecimal.
-        service: ``service.name``; empty where none was told.
+        service: ``service.name``, clean; empty where none was told.
         started_at, ended_at: Unix time, s.
         attributes: The span's, by their names in the contract; arrays as tuples; bounded.
     """
@@ -52,8 +57,8 @@ class EndedStream:
     attributes: Mapping[str, Value]
 
     def text(self, name: str) -> str:
-        """Return an attribute as text; empty where it is missing."""
-        return str(self.attributes.get(name, ""))
+        """Return an attribute as clean text; empty where it is missing."""
+        return clean(str(self.attributes.get(name, "")))
 
     def number(self, name: str) -> float | None:
         """Return an attribute as a number; None where it is none."""
@@ -73,14 +78,12 @@ class Reading:
 
     Attributes:
         metric: Its name: those of ``semconv.METRICS`` that come from the process.
-        service: ``service.name``; empty where none was told.
         at: When it was collected, Unix time, s; the same for all that was collected together.
         value: Cumulative where the metric is a counter.
         labels: The metric's attributes.
     """
 
     metric: str
-    service: str
     at: float
     value: float
     labels: Mapping[str, Value]
@@ -101,7 +104,7 @@ def streams(request: ExportTraceServiceRequest, *, as_json: bool = False) -> Ite
     """
     ids = _from_base64 if as_json else bytes.hex
     for resource in request.resource_spans:
-        service = _service(resource.resource.attributes)
+        service = clean(str(_plain(resource.resource.attributes).get(sc.SERVICE_NAME, "")))
         for scope in resource.scope_spans:
             for span in scope.spans if scope.scope.name == sc.SCOPE else ():
                 attributes = _plain(span.attributes)
@@ -119,14 +122,12 @@ def traces(request: ExportTraceServiceRequest, *, as_json: bool = False) -> set[
 def readings(request: ExportMetricsServiceRequest) -> Iterator[Reading]:
     """Yield the values that a request tells of."""
     for resource in request.resource_metrics:
-        service = _service(resource.resource.attributes)
         for scope in resource.scope_metrics:
             for metric in scope.metrics if scope.scope.name == sc.SCOPE else ():
                 for point in _points(metric):
                     value = point.as_int if point.HasField("as_int") else point.as_double
                     if math.isfinite(value):
-                        at = point.time_unix_nano / 1e9
-                        yield Reading(metric.name, service, at, value, _plain(point.attributes))
+                        yield Reading(metric.name, point.time_unix_nano / 1e9, value, _plain(point.attributes))
 
 
 def _ended(span: Span, trace_id: str, span_id: str, service: str, attributes: dict[str, Value]) -> EndedStream:
@@ -137,10 +138,6 @@ def _ended(span: Span, trace_id: str, span_id: str, service: str, attributes: di
 def _points(metric: Metric) -> Iterable[NumberDataPoint]:
     numbers = {"sum": metric.sum.data_points, "gauge": metric.gauge.data_points}
     return numbers.get(metric.WhichOneof("data") or "", ()) if metric.name in _READ else ()
-
-
-def _service(attributes: Iterable[KeyValue]) -> str:
-    return str(_plain(attributes).get(sc.SERVICE_NAME, ""))
 
 
 def _plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:

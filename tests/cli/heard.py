@@ -12,6 +12,4 @@ def ended(result="ok", reason="completed", role="server", route="/chat", **more)
 
 def reading(metric, value, at=1.0, process="p", route="/chat", **labels):
     named = {getattr(sc, name.upper()): value for name, value in labels.items()}
-    return Reading(
-        metric.name, "shop", at, value, {sc.ROLE: "server", sc.ROUTE: route, sc.PROCESS_ID: process, **named}
-    )
+    return Reading(metric.name, at, value, {sc.ROLE: "server", sc.ROUTE: route, sc.PROCESS_ID: process, **named})

@@ -103,7 +103,7 @@ def test_what_the_real_exporters_send(receiver, told, compression):
     assert stream.trace_id == f"{span.get_span_context().trace_id:032x}"
     assert stream.span_id == f"{span.get_span_context().span_id:016x}"
     assert stream.ended_at >= stream.started_at > time.time() - 3600
-    assert (reading.metric, reading.value, reading.process, reading.service) == (sc.ACTIVE.name, 3, "p1", "shop")
+    assert (reading.metric, reading.value, reading.process) == (sc.ACTIVE.name, 3, "p1")
     assert reading.labels == labels
     paths = [one.path for one in told if hasattr(one, "path")]
     assert sorted(paths) == ["/v1/logs", "/v1/metrics", "/v1/traces", "/v1/traces"]

@@ -13,6 +13,7 @@ from otel_streaming import semconv as sc
 from otel_streaming.cli.live import words
 from otel_streaming.cli.live.streams import Streams
 from otel_streaming.cli.live.view import screen
+from otel_streaming.cli.records import clean
 
 HOSTILE = "/a\x1b[31m\x1b]0;title\x07\x9b2J\r\n\u202e\u2066\u2028\u200b\ud800\U000e0041\U000f0000b"
 
@@ -102,7 +103,7 @@ def test_nothing_that_a_terminal_obeys():
         assert "/a[31m" in text or "title" not in text
     assert words.as_json(stream).isascii()
     assert words.as_json(stream).isprintable()
-    assert words.clean("Zürich 日本語 🙂") == "Zürich 日本語 🙂"
+    assert clean("Zürich 日本語 🙂") == "Zürich 日本語 🙂"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from otel_streaming.cli.live import words
 from otel_streaming.cli.live.summary import closing
+from otel_streaming.cli.records import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +50,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print it on standard error."""
-        self._print([f"otel-streaming: {words.clean(text)}"], sys.stderr)
+        self._print([f"otel-streaming: {clean(text)}"], sys.stderr)
 
     def draw(self, streams: Streams, now: float) -> None:
         """Draw nothing."""
@@ -98,7 +99,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print it above the view."""
-        self._console.print(words.clean(text), style="bold", soft_wrap=True)
+        self._console.print(clean(text), style="bold", soft_wrap=True)
 
     def draw(self, streams: Streams, now: float) -> RenderableType:
         """Return the view."""

@@ -14,6 +14,7 @@ from otel_streaming import _words
 from otel_streaming import semconv as sc
 from otel_streaming.cli.live import words
 from otel_streaming.cli.live.summary import NOTHING, OPEN, by_role, counted, verdict
+from otel_streaming.cli.records import clean
 from otel_streaming.semconv import Result
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def screen(streams: Streams, title: str, width: int, height: int, now: float) ->
         now: The time of the clock that `Streams.read` was given, s.
     """
     head = [title, *_open(streams, now), *by_role(streams), verdict(streams)]
-    texts = [Text(words.clean(text), no_wrap=True, overflow="ellipsis") for text in head]
+    texts = [Text(clean(text), no_wrap=True, overflow="ellipsis") for text in head]
     texts[0].stylize("dim")
     if head[-1] != NOTHING:
         texts[-1].stylize("bold")

@@ -1,11 +1,10 @@
-"""One stream in words: as a line, as cells, as JSON; nothing that a terminal would obey is let through."""
+"""One stream in words: as a line, as cells, as JSON; and of a command's own lines what may reach a terminal."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming import _words
@@ -16,23 +15,12 @@ if TYPE_CHECKING:
 
     from otel_streaming.cli.records import EndedStream
 
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that are not drawn but obeyed: controls and escapes, bidirectional overrides, line separators."""
 _OBEYED = re.compile(
     r"(\x1b\[[0-9;:]*m)"  # a colour
     r"|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)"  # another control sequence, an order to the system (ECMA-48)
     r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 )
 _BARS = " ▁▂▃▄▅▆▇█"
-
-
-def clean(text: str) -> str:
-    """Return a text without what a terminal obeys."""
-    return text if text.isascii() and text.isprintable() else "".join(filter(_drawn, text))
-
-
-def _drawn(character: str) -> bool:
-    return unicodedata.category(character) not in _UNSEEN
 
 
 def coloured(line: str) -> str:
@@ -67,15 +55,15 @@ def origin(stream: EndedStream) -> str:
 
 def name(stream: EndedStream) -> str:
     """Return what a stream is called: its route, or where it is read from."""
-    route = clean(stream.text(sc.ROUTE))
+    route = stream.text(sc.ROUTE)
     if stream.text(sc.ROLE) == sc.Role.CLIENT:
-        return f"from {clean(stream.text(sc.SERVER_ADDRESS))}{route}"
+        return f"from {stream.text(sc.SERVER_ADDRESS)}{route}"
     return route or "(no route)"
 
 
 def full_name(stream: EndedStream) -> str:
     """Return what a stream is called among those of several services."""
-    return f"{clean(stream.service)} {name(stream)}".lstrip()
+    return f"{stream.service} {name(stream)}".lstrip()
 
 
 def seconds(value: float | None) -> str:
@@ -136,4 +124,4 @@ def as_json(stream: EndedStream) -> str:
 
 
 def _said(words: Mapping[Any, str], code: str) -> str:
-    return words.get(code) or clean(code)
+    return words.get(code, code)

@@ -10,6 +10,7 @@ import typer
 
 from otel_streaming import semconv
 from otel_streaming._config import PREFIX, BadValueError, Settings
+from otel_streaming.cli.options import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -189,11 +190,10 @@ def catalog(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As the documentation's two pages.")] = False,
 ) -> None:
     """List every span attribute, metric, reason and setting."""
-    if as_json and as_markdown:
-        raise typer.BadParameter("--json and --markdown: give one of the two")
-    if as_json:
+    written = form_of(as_json=as_json, as_markdown=as_markdown)
+    if written == "json":
         print(json.dumps({name: table().records() for name, table in TABLES.items()}, indent=2))
-    elif as_markdown:
+    elif written == "markdown":
         print(contract_page(), settings_page(), sep="\n", end="")
     else:
         _show()

@@ -1,4 +1,4 @@
-"""What `run` and `watch` may be told, and how a command ends that cannot go on."""
+"""What several commands may be told, and how one ends that cannot go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from otel_streaming.semconv import Result
 
 if TYPE_CHECKING:
     from otel_streaming.cli.live.streams import Wanted
+
+OTLP_PORT = 4318
+"""Of OTLP over HTTP."""
 
 Routes = Annotated[
     list[str] | None,
@@ -31,7 +34,18 @@ def wanted(routes: list[str] | None, results: list[Result] | None) -> Wanted:
     return Wanted(Globs(*(routes or ())), tuple(results or ()))
 
 
-def fail(command: str, message: object, status: int = 1) -> NoReturn:
+def form_of(*, as_json: bool, as_markdown: bool) -> str:
+    """Return in which form to write: ``json``, ``markdown``, else ``text``.
+
+    Raises:
+        typer.BadParameter: Both are asked for.
+    """
+    if as_json and as_markdown:
+        raise typer.BadParameter("--json and --markdown: give one of the two")
+    return "json" if as_json else "markdown" if as_markdown else "text"
+
+
+def stop(command: str, message: object, status: int = 1) -> NoReturn:
     """End with a message that says what to do."""
     typer.echo(f"otel-streaming {command}: {message}", err=True)
     raise typer.Exit(status)

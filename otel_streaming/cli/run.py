@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otel_streaming.cli.options import AsJson, Forward, Results, Routes, fail, wanted
+from otel_streaming.cli.options import AsJson, Forward, Results, Routes, stop, wanted
 
 if TYPE_CHECKING:
     from otel_streaming.cli.live.child import Child
@@ -42,7 +42,7 @@ def run(
     from otel_streaming.cli.receiver import ReceiverError  # noqa: PLC0415
 
     if not command:
-        fail("run", "what is to be started? otel-streaming run -- uvicorn app:app", 2)
+        stop("run", "what is to be started? otel-streaming run -- uvicorn app:app", 2)
     try:
         title, command[0] = shlex.join(command), find(command[0])
         session = Session(wanted(route, result), port=0, forward=forward, as_json=as_json, title=title, share=0.6)
@@ -53,9 +53,9 @@ def run(
             with Child(command, env, captured=session.live, stdout=stdout) as child:
                 _attend(session, child)
     except ChildError as error:
-        fail("run", error, error.status)
+        stop("run", error, error.status)
     except (ForwardError, ReceiverError) as error:
-        fail("run", error)
+        stop("run", error)
     raise typer.Exit(child.status)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otel_streaming.cli.options import AsJson, Forward, Results, Routes, fail, wanted
+from otel_streaming.cli.options import OTLP_PORT, AsJson, Forward, Results, Routes, stop, wanted
 
 Port = Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1; 0 for any port that is free.")]
 _HOW = (
@@ -19,7 +19,7 @@ _HOW = (
 
 def watch(
     *,
-    port: Port = 4318,
+    port: Port = OTLP_PORT,
     route: Routes = None,
     result: Results = None,
     as_json: AsJson = False,
@@ -42,4 +42,4 @@ def watch(
             while not (over.wait(TICK) or session.gone):
                 session.tick()
     except (ForwardError, ReceiverError) as error:
-        fail("watch", error)
+        stop("watch", error)

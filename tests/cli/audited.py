@@ -112,7 +112,7 @@ class _Writing(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = {name.lower(): ", ".join(self.headers.get_all(name)) for name in self.headers}
         self.server.asked.append((self.command, self.path, headers, body))
         moved = self.server.moves.get(self.path)
         self.send_response(307 if moved else self.server.status)

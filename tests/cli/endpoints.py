@@ -18,6 +18,7 @@ DEFAULTS = {
     "alive": 0.0,  # s between keep-alives in it; 0: none
     "cut": 0.0,  # s after which the connection breaks; 0: never
     "marker": 1,
+    "fails": 0,  # with an error event before the end
     "lies": 0,  # declares the end complete
     "listens": 1,  # to the departure of the client
     "held": 0,  # all is written at the end
@@ -109,6 +110,8 @@ async def events(how):
             "choices": [{"delta": {"content": "word " + "x" * how["padding"]}}],
         }
         yield f"data: {json.dumps(piece)}\n\n".encode()
+    if how["fails"]:
+        yield b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
     if how["marker"]:
         yield b"data: [DONE]\n\n"
 

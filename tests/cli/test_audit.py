@@ -92,6 +92,7 @@ OUTSIDE_CASES = {
     "may be kept": ("plain", "/chat?events=24&control=public", (), {"path": WARN}, "forbids a cache"),
     "cut": ("plain", "/chat?events=40&cut=1.2", (), {"time-outs": FAIL}, "cut off after"),
     "no marker": ("plain", "/chat?events=24&marker=0", (), {"time-outs": FAIL}, "without its end marker"),
+    "an error event": ("plain", "/chat?events=24&fails=1", (), {"time-outs": FAIL}, "2 streams of 2 ended as"),
     "silent": (
         *("plain", "/chat?events=6&silent_at=3&silence=1.5", ("--silence", "1")),
         *({"time-outs": WARN}, "and no keep-alive"),

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from heard import ended
 
 from otel_streaming._causes import Cause
 from otel_streaming._shape import Shape
 from otel_streaming._stream import Stream
 from otel_streaming._verdict import summarise
 from otel_streaming.cli.audit.evidence import Arrival, Evidence, Leaving, Read, Record, Way
+from otel_streaming.cli.audit.inside import Inside
 from otel_streaming.cli.audit.questions import QUESTIONS
 from otel_streaming.semconv import Cache, Kind, Origin, Outcome, Protocol, Reason, Role, Terminal
 
@@ -40,6 +42,7 @@ READS = (read(Way.WHOLE), LEFT, read(Way.REPEAT))
 WHOLE = Record("shop", "completed", "completed", 3.0, chunks=29, first=0.1)
 GONE = Record("shop", "cancelled", "client_disconnect", 1.6, chunks=15, first=0.1, gone_at=100.1, abandoned_chunks=1)
 BROKEN = Record("shop", "failed", "producer_error", 3.0, chunks=29, first=0.1)
+IN_BAND = {"outcome": Outcome.FAILED, "reason": Reason.IN_BAND_ERROR}
 TOLD = {"whole": (WHOLE,), "leave": (GONE,), "repeat": (WHOLE,)}
 
 
@@ -217,9 +220,19 @@ ROWS = {
         *("time-outs", evidence(read(Way.WHOLE, [3.0 * number for number in range(1, 21)]), told={})),
         *("pass", "no limit up to 60 s"),
     ),
-    "an error in the stream": (
-        *("time-outs", evidence(read(Way.WHOLE, outcome=Outcome.FAILED, reason=Reason.IN_BAND_ERROR), told={})),
-        *("not determined", 'ended as "failed: error event in the stream"'),
+    "an error in each stream": (
+        *("time-outs", evidence(read(Way.WHOLE, **IN_BAND), LEFT, read(Way.REPEAT, **IN_BAND), told={})),
+        *("fail", '2 streams of 2 ended as "failed: error event in the stream" after 2.9 s'),
+    ),
+    "an error in the only stream": (
+        "time-outs",
+        evidence(read(Way.WHOLE, **IN_BAND), told={}),
+        "fail",
+        "1 stream of 1",
+    ),
+    "an error in one of them": (
+        *("time-outs", evidence(READS[0], LEFT, read(Way.REPEAT, **IN_BAND), told={})),
+        *("warn", '1 stream of 2 ended as "failed: error event in the stream"'),
     ),
     "works on": (
         "cancel",
@@ -249,8 +262,8 @@ def test_a_rule(row):
     question = next(question for question in QUESTIONS if question.name == name)
     answer = question.answer(found)
     assert answer.verdict.value == verdict, answer
-    assert words in answer.evidence
-    assert answer.advice or verdict == "pass"
+    assert words in answer.seen
+    assert answer.fix or verdict == "pass"
 
 
 def test_every_question_is_answered_of_one_read():
@@ -259,3 +272,17 @@ def test_every_question_is_answered_of_one_read():
     assert [answer.verdict.value for answer in answers] == [
         *("not determined", "not determined", "pass", "not determined", "not determined")
     ]
+
+
+def test_what_is_kept_of_what_the_service_tells():
+    """Of the audit's own traces each record is; of all others, however many come, nothing but how many."""
+    inside = Inside()
+    inside.expect("ab" * 16)
+    for trace_id in ("ab" * 16, *map(str, range(1000))):
+        inside.trace(trace_id)
+        inside.stream(replace(ended("cancelled", "client_disconnect"), trace_id=trace_id))
+        inside.stream(replace(ended(role="client"), trace_id=trace_id))
+    assert (inside.traced, inside.elsewhere) == ({"ab" * 16}, 1000)
+    assert {trace: [record.reason for record in told] for trace, told in inside.records.items()} == {
+        "ab" * 16: ["client_disconnect"]
+    }

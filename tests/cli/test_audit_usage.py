@@ -356,6 +356,7 @@ def test_curl_lines_mean_what_curl_means():
         "Referer": "http://127.0.0.1/",
         "Accept-Encoding": "gzip, deflate",
     }
+    assert from_words(["curl", "--data-raw", "@b", "-d", "a=1", "http://127.0.0.1/"]).body == b"@b&a=1"
     framed = from_words(["curl", "-H", "Content-Length: 9", "-H", "transfer-encoding: chunked", "http://127.0.0.1/"])
     assert dict(framed.headers) == {"Accept": "*/*"}
     boundary = "------WebKitFormBoundary"
@@ -365,6 +366,17 @@ def test_curl_lines_mean_what_curl_means():
         "Accept": "application/json",
         "Content-Type": "application/json",
     }
+
+
+def test_headers_are_sent_as_given(cli, writer):
+    """Two equal ones are two, an empty one takes a default away, and a trace context is the audit's own."""
+    fields = ("X-A: 1", "x-a: 2", "Accept:", "accept-encoding: br", "Traceparent: 00-1-2-00")
+    words = [word for field in fields for word in ("-H", field)]
+    assert cli("audit", *QUICK, "--max-requests", 1, "curl", *words, writer.url).returncode == 0
+    ((_, _, headers, _),) = writer.asked
+    assert (headers["x-a"], headers["accept-encoding"]) == ("1, 2", "br")
+    assert "accept" not in headers
+    assert len(headers["traceparent"]) == 55
 
 
 @pytest.mark.parametrize("words", [["curl", "-H", "X: a\nB: c"], ["curl", "-H", "X Y: a"]])

@@ -206,6 +206,15 @@ def test_a_collector_that_asks_who_one_is(tmp_path):
         assert "https://" in reach(plain, "traces")[1]
 
 
+def test_a_certificate_that_is_none(tmp_path):
+    """A file that is not there, or holds none, is not taken for a collector that is not there."""
+    (tmp_path / "text.pem").write_text("none")
+    for name, setting in (("none.pem", "CERTIFICATE"), ("text.pem", "CLIENT_CERTIFICATE")):
+        seen, fix = reach({f"OTEL_EXPORTER_OTLP_{setting}": str(tmp_path / name)}, "traces")
+        assert "a certificate or key that is set cannot be used" in seen
+        assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in fix
+
+
 def test_a_path_too_many(doctor, stack):
     """A base URL with the path that the SDK adds: 404, with what to do."""
     found = doctor(env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"{stack.otlp_endpoint}/v1/traces"})
@@ -248,9 +257,9 @@ def test_a_command_that_nothing_instruments(doctor):
     """The command as it is given decides: without opentelemetry-instrument nothing is loaded, with it all is."""
     found = doctor("--", "uvicorn", "app:app")
     assert "begin its command with opentelemetry-instrument" in found["plugin"]["fix"]
-    assert (
-        verdicts(doctor("--", "env", "X=1", "opentelemetry-instrument", "python", "-m", "uvicorn", "a:app")) == UNASKED
-    )
+    for module in ("uvicorn", "own.service"):  # what that one starts is not known
+        command = ("env", "X=1", "opentelemetry-instrument", "python", "-m", module, "a:app")
+        assert verdicts(doctor("--", *command)) == UNASKED
 
 
 def test_servers_that_are_not_hooked(doctor, tmp_path):
@@ -291,22 +300,28 @@ def test_another_python(cli, tmp_path):
     assert "opentelemetry-instrument: No such file or directory; give the command" in refused.stderr
 
 
-@pytest.mark.parametrize("answer", ["[]", '{"data": []}', '{"data": {"result": [{"metric": []}]}}', "no JSON", "null"])
-def test_what_is_no_prometheus(answer):
-    """Whatever answers at the address that was given for Prometheus, it is a finding."""
+NO_RESULT = '{"data": {"result": [{"metric": []}]}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [*((200, text) for text in ("[]", '{"data": []}', NO_RESULT, "no JSON", "null")), (404, "")]
+)
+def test_what_is_no_prometheus(status, answer):
+    """Whatever answers at the address that was given for Prometheus, it is a finding, without anybody's password."""
 
     class Answers(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(answer.encode())
 
     with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        values, wrong = ask(f"http://127.0.0.1:{server.server_port}")
+        values, wrong = ask(f"http://me:secret@127.0.0.1:{server.server_port}")
         server.shutdown()
     assert values == {}
     assert wrong
+    assert "secret" not in wrong
 
 
 def test_a_folder_without_room(doctor, tmp_path):

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from otel_streaming.cli.audit.bounds import DEFAULT_PORT, Bounds
-from otel_streaming.cli.audit.curl import OPTIONS
+from otel_streaming.cli.audit.curl import OPTIONS, UsageError
+from otel_streaming.cli.options import OTLP_PORT, form_of, stop
 
 
 class AuditCommand(TyperCommand):
@@ -43,7 +43,7 @@ def audit(
             min=0,
             max=65535,
             help=f"Where to listen on 127.0.0.1 for what the service exports (OTLP/HTTP); 0 for nowhere, "
-            f"{DEFAULT_PORT} if nothing is said and it is free.",
+            f"{OTLP_PORT} if nothing is said and it is free.",
         ),
     ] = None,
     max_requests: Annotated[int, typer.Option(min=1, help="Send no more requests.")] = 4,
@@ -59,10 +59,16 @@ def audit(
 
     Ends with 0 if no answer is a failure, 1 if one is, 2 if the endpoint cannot be asked.
     """
-    from otel_streaming.cli.audit.session import Session  # noqa: PLC0415 - what it imports is for this command alone
+    from otel_streaming.cli.audit.report import Report, write  # noqa: PLC0415 - slow to import
+    from otel_streaming.cli.audit.run import Bounds  # noqa: PLC0415
+    from otel_streaming.cli.audit.session import examine, request  # noqa: PLC0415
 
-    if as_json and as_markdown:
-        raise typer.BadParameter("--json and --markdown: give one of the two")
-    form = "json" if as_json else "markdown" if as_markdown else "text"
-    session = Session(Bounds(max_requests, max_seconds, long, silence, wait), port=receive, form=form, yes=yes)
-    raise typer.Exit(session.run(words or [], curl))
+    written = form_of(as_json=as_json, as_markdown=as_markdown)
+    bounds = Bounds(max_requests, max_seconds, long, silence, wait)
+    try:
+        asked = request(words or [], curl)
+        found = Report(asked.shown, examine(asked, bounds, receive, yes=yes))
+    except UsageError as error:
+        stop("audit", error, 2)
+    write(found, written)
+    raise typer.Exit(int(found.failed))

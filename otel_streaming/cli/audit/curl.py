@@ -90,8 +90,7 @@ _VALUED = {
     "url": "--url",
     "request": "-X --request",
     "header": "-H --header",
-    "data": "-d --data --data-ascii --data-binary",
-    "raw": "--data-raw",
+    "data": "-d --data --data-ascii --data-binary --data-raw",
     "json": "--json",
     "user": "-u --user",
     "cookie": "-b --cookie",
@@ -127,9 +126,18 @@ def _parsed(words: list[str]) -> dict[str, list[str]]:
         ) from None
     given: dict[str, list[str]] = {what: [] for what in (*_VALUED, *_FLAGS)}
     for name, value in pairs:
+        if _of_a_file(name, value):  # an audit sends nothing that is not on its command line
+            raise UsageError(f"curl's {name} with a file is not read here: write what is in the file in its place")
         given[OPTIONS[name]].append(value)
     given["url"] += urls
     return given
+
+
+def _of_a_file(name: str, value: str) -> bool:
+    """Tell whether curl would read an option's value from a file."""
+    if OPTIONS[name] == "cookie":
+        return "=" not in value
+    return OPTIONS[name] in {"data", "json", "header"} and value.startswith("@") and name != "--data-raw"
 
 
 def from_curl(line: str) -> Asked:
@@ -159,7 +167,6 @@ def from_words(words: list[str]) -> Asked:
     if len(given["url"]) != 1:
         raise UsageError(f"the curl command line has {len(given['url'])} URLs: give it one")
     asked = replace(from_url(given["url"][0]), verify=_last(given["cacert"]) or not given["insecure"])
-    _refuse_files(given)
     return _with_headers(_with_body(asked, given), given)
 
 
@@ -167,21 +174,9 @@ def _last(values: list[str]) -> str:
     return values[-1] if values else ""
 
 
-def _refuse_files(given: dict[str, list[str]]) -> None:
-    """Refuse what curl would read from a file: an audit sends nothing that is not on its command line."""
-    files = (
-        ("-d", any(value.startswith("@") for value in [*given["data"], *given["json"]])),
-        ("-H", any(value.startswith("@") for value in given["header"])),
-        ("-b", any("=" not in value for value in given["cookie"])),
-    )
-    for option, found in files:
-        if found:
-            raise UsageError(f"curl's {option} with a file is not read here: write what is in the file in its place")
-
-
 def _with_body(asked: Asked, given: dict[str, list[str]]) -> Asked:
-    data = "".join(given["json"]) or "&".join([*given["data"], *given["raw"]])
-    sent = bool(given["json"] or given["data"] or given["raw"])
+    data = "".join(given["json"]) or "&".join(given["data"])
+    sent = bool(given["json"] or given["data"])
     method = _last(given["request"]) or ("POST" if sent else asked.method)
     if not method.isalpha():
         raise UsageError("curl's -X wants a method, such as POST")
@@ -189,25 +184,30 @@ def _with_body(asked: Asked, given: dict[str, list[str]]) -> Asked:
 
 
 def _with_headers(asked: Asked, given: dict[str, list[str]]) -> Asked:
-    """Add the headers; a given one takes the place of a default, and an empty one (``-H 'Accept:'``) removes it."""
+    """Add the headers: a given one takes the place of a default, and an empty one (``-H 'Accept:'``) removes it."""
     media_type = "application/json" if given["json"] else _FORM
     of_url = dict(asked.headers).get("Authorization", "")
-    fields = {
-        "accept": ("Accept", "application/json" if given["json"] else "*/*"),
-        "content-type": ("Content-Type", media_type if asked.body is not None else ""),
-        "authorization": ("Authorization", _basic(_last(given["user"])) if given["user"] else of_url),
-        "cookie": ("Cookie", "; ".join(given["cookie"])),
-        "user-agent": ("User-Agent", _last(given["agent"])),
-        "referer": ("Referer", _last(given["referer"])),
-        "accept-encoding": ("Accept-Encoding", "gzip, deflate" if given["compressed"] else ""),
+    defaults = {
+        "Accept": "application/json" if given["json"] else "*/*",
+        "Content-Type": media_type if asked.body is not None else "",
+        "Authorization": _basic(_last(given["user"])) if given["user"] else of_url,
+        "Cookie": "; ".join(given["cookie"]),
+        "User-Agent": _last(given["agent"]),
+        "Referer": _last(given["referer"]),
+        "Accept-Encoding": "gzip, deflate" if given["compressed"] else "",
     }
-    for header in given["header"]:
-        name, colon, value = header.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.strip().isprintable():
-            raise UsageError("curl's -H wants 'Name: value'")
-        if name.lower() not in _FRAMING:
-            fields[name.lower()] = (name, value.strip())
-    return replace(asked, headers=tuple((name, value) for name, value in fields.values() if value))
+    headers = [_header(text) for text in given["header"]]
+    named = _FRAMING.union(name.lower() for name, _ in headers)
+    fields = [(name, value) for name, value in defaults.items() if name.lower() not in named]
+    fields += [(name, value) for name, value in headers if name.lower() not in _FRAMING]
+    return replace(asked, headers=tuple((name, value) for name, value in fields if value))
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.strip().isprintable():
+        raise UsageError("curl's -H wants 'Name: value'")
+    return name, value.strip()
 
 
 def _basic(user: str) -> str:

@@ -41,6 +41,8 @@ _NEARLY = 0.9
 _SMALL_WINDOW = 1 << 16
 """Bytes of a slow reader's receive buffer."""
 _STOPPED = Cause(Reason.CONSUMER_STOPPED, Origin.CLIENT)
+_HEADERS = {"user-agent": f"otel-streaming/{__version__} audit", "accept-encoding": "identity"}
+"""Of requests that have no others."""
 _DELIMITERS = {Protocol.SSE: (b"\n\n", b"\r\r", b"\r\n\r\n"), Protocol.NDJSON: (b"\n",)}
 _LONGEST = 3
 """Bytes of the longest delimiter without its last."""
@@ -52,6 +54,7 @@ class Probe:
     Args:
         asked: What to ask for.
         way: How to read.
+        trace_id: Of the trace context that goes with the request, in hexadecimal.
         seconds: How long the read may last, once its request goes out.
         until: When all must be over, by the monotonic clock, s.
         whole: The first read, by which the others know where half is, and how slow is slow.
@@ -59,7 +62,15 @@ class Probe:
     """
 
     def __init__(
-        self, asked: Asked, way: Way, *, seconds: float, until: float, whole: Read | None, tell: Callable[[int], None]
+        self,
+        asked: Asked,
+        way: Way,
+        trace_id: str,
+        *,
+        seconds: float,
+        until: float,
+        whole: Read | None,
+        tell: Callable[[int], None],
     ) -> None:
         self._asked = asked
         self._way = way
@@ -67,7 +78,7 @@ class Probe:
         self._until = until
         self._whole = whole
         self._tell = tell
-        self._trace_id = secrets.token_hex(16)
+        self._trace_id = trace_id
         self._arrivals: list[Arrival] = []
         self._events, self._tail = 0, b""
         self._digest = hashlib.sha256()
@@ -125,18 +136,17 @@ class Probe:
                 raise NoStreamError("curl's --cacert names no file of certificates (PEM): name one") from error
         transport = httpx.AsyncHTTPTransport(verify=verify, socket_options=window, trust_env=False)
         timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-        return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+        client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+        client.headers.clear()  # nothing is sent that nobody has asked for
+        client.headers.update(_HEADERS)
+        return client
 
     def _ask(self, client: httpx.AsyncClient) -> Any:
-        fields = {
-            "user-agent": f"otel-streaming/{__version__} audit",
-            "accept-encoding": "identity",
-            **{name.lower(): value for name, value in self._asked.headers},
-            "traceparent": f"00-{self._trace_id}-{secrets.token_hex(8)}-01",  # W3C Trace Context, sampled
-        }
-        headers = [(name.encode(), value.encode()) for name, value in fields.items()]
-        extensions = {"trace": self._traced}
         asked = self._asked
+        context = f"00-{self._trace_id}-{secrets.token_hex(8)}-01"  # W3C Trace Context, sampled
+        fields = [*(field for field in asked.headers if field[0].lower() != "traceparent"), ("traceparent", context)]
+        headers = [(name.encode(), value.encode()) for name, value in fields]
+        extensions = {"trace": self._traced}
         return client.stream(asked.method, asked.url, headers=headers, content=asked.body, extensions=extensions)
 
     async def _traced(self, event: str, info: dict[str, Any]) -> None:

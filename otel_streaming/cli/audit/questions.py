@@ -6,11 +6,33 @@ see, worse before better.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from otel_streaming.cli.audit.leaving import CANCEL, DROP
 from otel_streaming.cli.audit.path import PATH
 from otel_streaming.cli.audit.recording import RECORD
 from otel_streaming.cli.audit.timeouts import TIMEOUTS
-from otel_streaming.cli.audit.verdicts import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_streaming.cli.audit.evidence import Evidence
+    from otel_streaming.cli.finding import Finding
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question: what it is called, how it is asked, and its rules."""
+
+    name: str
+    text: str
+    rules: tuple[Callable[[Evidence], Finding | None], ...]
+
+    def answer(self, evidence: Evidence) -> Finding:
+        """Return what the first rule says that applies; the last one of each table always does."""
+        return next(answer for rule in self.rules if (answer := rule(evidence)) is not None)
+
 
 QUESTIONS = (
     Question("drop", "A client drops at 50 %: is it noticed?", DROP),

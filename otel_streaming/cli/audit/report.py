@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Group
+import typer
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from otel_streaming._version import __version__
 from otel_streaming._words import REASONS
 from otel_streaming.cli.audit.questions import QUESTIONS
-from otel_streaming.cli.audit.verdicts import Verdict, seconds
+from otel_streaming.cli.audit.words import seconds
+from otel_streaming.cli.finding import STYLES, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_streaming.cli.audit.evidence import Evidence, Read
-    from otel_streaming.cli.audit.verdicts import Answer, Question
-
-STYLES = {
-    Verdict.PASS: "green",
-    Verdict.WARN: "yellow",
-    Verdict.FAIL: "bold red",
-    Verdict.NOT_DETERMINED: "dim",
-}
+    from otel_streaming.cli.audit.questions import Question
+    from otel_streaming.cli.finding import Finding
 
 
 class Report(NamedTuple):
@@ -33,7 +29,11 @@ class Report(NamedTuple):
 
     asked: str
     evidence: Evidence
-    answers: list[tuple[Question, Answer]]
+
+    @property
+    def answers(self) -> list[tuple[Question, Finding]]:
+        """The questions, each with its answer."""
+        return [(question, question.answer(self.evidence)) for question in QUESTIONS]
 
     @property
     def failed(self) -> bool:
@@ -46,11 +46,6 @@ class Report(NamedTuple):
         e = self.evidence
         told = sum(map(len, e.records.values()))
         return f"the service told of {told} of {len(e.reads)} streams" if e.heard else "nothing heard from the service"
-
-
-def report(asked: str, evidence: Evidence) -> Report:
-    """Ask the questions."""
-    return Report(asked, evidence, [(question, question.answer(evidence)) for question in QUESTIONS])
 
 
 _FACTS: dict[str, Callable[[Read], object]] = {
@@ -85,8 +80,8 @@ def as_json(found: Report) -> str:
                     "question": question.name,
                     "text": question.text,
                     "verdict": answer.verdict.value,
-                    "evidence": answer.evidence,
-                    "advice": answer.advice,
+                    "evidence": answer.seen,
+                    "advice": answer.fix,
                 }
                 for question, answer in found.answers
             ],
@@ -104,7 +99,7 @@ def as_markdown(found: Report) -> str:
     lines = [f"## Streaming audit: `{found.asked}`", "", f"{len(found.evidence.reads)} reads; {found.inside}.", ""]
     lines += ["| question | verdict | evidence | what to do |", "|---|---|---|---|"]
     for question, answer in found.answers:
-        lines.append(_row(question.text, f"**{answer.verdict}**", answer.evidence, answer.advice))
+        lines.append(_row(question.text, f"**{answer.verdict.value}**", answer.seen, answer.fix))
     lines += ["", "| read | status | seconds | events | bytes | end | trace |", "|---|---|---|---|---|---|---|"]
     for read in found.evidence.reads.values():
         s = read.summary
@@ -129,9 +124,9 @@ def as_text(found: Report) -> Group:
     answers.add_column(no_wrap=True)
     answers.add_column(ratio=1)
     for question, answer in found.answers:
-        told = Text.assemble((question.text, "bold"), "\n", answer.evidence)
-        if answer.advice:
-            told.append(f"\n-> {answer.advice}", style="cyan")
+        told = Text.assemble((question.text, "bold"), "\n", answer.seen)
+        if answer.fix:
+            told.append(f"\n-> {answer.fix}", style="cyan")
         answers.add_row(Text(answer.verdict.value, style=STYLES[answer.verdict]), told)
         answers.add_row()
     reads = Table("read", "seconds", "events", "end", box=None, pad_edge=False, header_style="dim", style="dim")
@@ -139,3 +134,11 @@ def as_text(found: Report) -> Group:
     for read in found.evidence.reads.values():
         reads.add_row(read.way.value, seconds(read.seconds), str(read.events), _end(read), read.trace_id)
     return Group(Text(found.asked, style="bold"), Text(found.inside, style="dim"), Text(), answers, reads)
+
+
+def write(found: Report, form: str) -> None:
+    """Write it to standard output: as ``text``, as ``json`` or as ``markdown``."""
+    if form == "text":
+        Console(highlight=False).print(as_text(found))
+    else:
+        typer.echo(as_json(found) if form == "json" else as_markdown(found))

@@ -1,83 +1,51 @@
-"""The audit's requests, one after the other within their bounds, and what the service tells of them meanwhile."""
+"""The audit's requests, one after the other within their bounds."""
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections import defaultdict
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
 from otel_streaming.cli.audit.answers import NoStreamError, RedirectedError
-from otel_streaming.cli.audit.evidence import Evidence, Read, Record, Way
+from otel_streaming.cli.audit.evidence import Evidence, Read, Way
+from otel_streaming.cli.audit.inside import Inside
 from otel_streaming.cli.audit.probe import Probe
-from otel_streaming.semconv import (
-    ABANDONED_CHUNK_COUNT,
-    ABANDONED_DURATION,
-    ABANDONED_SIZE,
-    CHUNK_COUNT,
-    OUTCOME,
-    REASON,
-    ROLE,
-    TIME_TO_FIRST_CHUNK,
-    Role,
-)
+from otel_streaming.cli.audit.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_streaming.cli.audit.bounds import Bounds
     from otel_streaming.cli.audit.curl import Asked
-    from otel_streaming.cli.receiver import Export
-    from otel_streaming.cli.records import EndedStream
 
-
-class Inside:
-    """What the service tells, as the receiver hears it."""
-
-    def __init__(self) -> None:
-        self.records: defaultdict[str, list[Record]] = defaultdict(list)
-        self.traces: set[str] = set()
-        self.heard = False
-
-    def stream(self, ended: EndedStream) -> None:
-        """A stream has ended; only of what was served is there to be one record."""
-        if ended.text(ROLE) == Role.SERVER:
-            self.records[ended.trace_id].append(_record(ended))
-
-    def trace(self, trace_id: str) -> None:
-        """Spans of a trace have come."""
-        self.traces.add(trace_id)
-
-    def export(self, _: Export) -> None:
-        """Anything has been exported."""
-        self.heard = True
-
-
-def _printable(text: str) -> str:
-    """Return what a terminal takes for text and for nothing else: anybody here may send."""
-    return "".join(character for character in text if character.isprintable())
-
-
-def _record(ended: EndedStream) -> Record:
-    abandoned = ended.number(ABANDONED_DURATION)
-    return Record(
-        service=_printable(ended.service),
-        outcome=_printable(ended.text(OUTCOME)),
-        reason=_printable(ended.text(REASON)),
-        seconds=ended.ended_at - ended.started_at,
-        chunks=int(ended.number(CHUNK_COUNT) or 0),
-        first=ended.number(TIME_TO_FIRST_CHUNK),
-        gone_at=None if abandoned is None else ended.ended_at,  # a stream ends when its reader is known to have gone
-        abandoned_chunks=int(ended.number(ABANDONED_CHUNK_COUNT) or 0),
-        abandoned_size=int(ended.number(ABANDONED_SIZE) or 0),
-        abandoned_seconds=abandoned or 0.0,
-    )
-
-
+_POLL = 0.1
+_MOMENT = 0.5
+_UNHEARD = 6.0
+"""Seconds within which an exporter of spans says something (OTEL_BSP_SCHEDULE_DELAY is 5 s where nothing is set)."""
 _SMALL = 1 << 18
 """Bytes of an answer that a slow reader cannot hold up: sockets, servers and proxies have buffers of some 100 KiB."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far an audit goes.
+
+    Attributes:
+        requests: At most so many.
+        seconds: At most so long, in all.
+        longest: A read lasts no longer, s.
+        silence: Silence without a keep-alive that is a finding, s.
+        wait: How long to wait for the service's records after the last read, s.
+    """
+
+    requests: int
+    seconds: float
+    longest: float
+    silence: float
+    wait: float
 
 
 def _useless(way: Way, whole: Read, bounds: Bounds) -> str:
@@ -106,7 +74,8 @@ class Run:
     def __init__(self, asked: Asked, bounds: Bounds, inside: Inside | None, tell: Callable[[str, int], None]) -> None:
         self._asked = asked
         self._bounds = bounds
-        self._inside = inside
+        self._listening = inside is not None
+        self._inside = inside or Inside()
         self._tell = tell
         self._until = time.monotonic() + bounds.seconds
         self._answered_at = 0.0  # when the first read ended
@@ -124,19 +93,17 @@ class Run:
             await self._read(way)
             self._answered_at = self._answered_at or time.monotonic()
         waited, hurried = await self._hear()
-        inside = self._inside or Inside()
-        told = {trace: tuple(records) for trace, records in list(inside.records.items())}
-        ours = {read.trace_id for read in self._reads.values()}
+        inside, traces = self._inside, {read.trace_id for read in self._reads.values()}
         return Evidence(
             method=self._asked.method,
             longest=self._bounds.longest,
             silence=self._bounds.silence,
             reads=self._reads,
             missing=self._missing,
-            records={trace: records for trace, records in told.items() if trace in ours},
-            elsewhere=sum(len(records) for trace, records in told.items() if trace not in ours),
+            records={trace: tuple(told) for trace, told in inside.records.items() if told and trace in traces},
+            elsewhere=inside.elsewhere,
             heard=inside.heard,
-            traced=not ours.isdisjoint(inside.traces),
+            traced=not traces.isdisjoint(inside.traced),
             waited=waited,
             hurried=hurried,
         )
@@ -151,9 +118,10 @@ class Run:
             self._made += 1
             tell = partial(self._tell, f"request {self._made} of at most {self._bounds.requests}: {way.words}")
             tell(0)
+            trace_id, seconds = secrets.token_hex(16), min(left, self._bounds.longest)
+            self._inside.expect(trace_id)
             try:
-                seconds = min(left, self._bounds.longest)
-                probe = Probe(self._asked, way, seconds=seconds, until=self._until, whole=whole, tell=tell)
+                probe = Probe(self._asked, way, trace_id, seconds=seconds, until=self._until, whole=whole, tell=tell)
                 self._keep(await probe.read())
             except RedirectedError as redirected:
                 self._asked = redirected.asked
@@ -164,7 +132,9 @@ class Run:
                 self._missing[way] = str(error)
             return
         if whole is None:
-            raise NoStreamError(f"redirected {self._made} times: ask where it leads, or allow for more requests")
+            raise NoStreamError(
+                f"redirected {counted(self._made, 'time')}: ask where it leads, or allow for more requests"
+            )
 
     def _keep(self, read: Read) -> None:
         if read.way is Way.LEAVE and (read.leaving is None or read.complete):
@@ -179,23 +149,17 @@ class Run:
         Returns:
             For how long, s; and whether that was less than was to be, all of the time being over.
         """
-        inside, since = self._inside, time.monotonic()
-        if inside is None:
+        if not self._listening:
             return 0.0, False
-        hurried, wanted = False, {read.trace_id for read in self._reads.values()}
+        since, hurried = time.monotonic(), False
         while (waited := time.monotonic() - since) < min(self._bounds.wait, self._until - since):
-            unheard = not inside.heard and time.monotonic() > self._answered_at + _UNHEARD
-            if unheard or wanted <= inside.records.keys():
+            unheard = not self._inside.heard and time.monotonic() > self._answered_at + _UNHEARD
+            told = sum(bool(self._inside.records[read.trace_id]) for read in self._reads.values())
+            if unheard or told == len(self._reads):
                 break
-            self._tell("waiting for what the service tells", len(wanted & inside.records.keys()))
+            self._tell("waiting for what the service tells", told)
             await anyio.sleep(_POLL)
         else:
             hurried = waited < self._bounds.wait
         await anyio.sleep(_MOMENT)
         return time.monotonic() - since, hurried
-
-
-_POLL = 0.1
-_MOMENT = 0.5
-_UNHEARD = 6.0
-"""Seconds within which an exporter of spans says something (OTEL_BSP_SCHEDULE_DELAY is 5 s where nothing is set)."""

@@ -1,10 +1,10 @@
-"""One audit from the command line to its report: what is asked for, what is agreed to, what is shown meanwhile."""
+"""One audit from the command line to what it finds: what is asked for, what is agreed to, what is shown meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,79 +12,43 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from otel_streaming.cli.audit import report
-from otel_streaming.cli.audit.bounds import DEFAULT_PORT
 from otel_streaming.cli.audit.curl import UsageError, from_curl, from_url, from_words
-from otel_streaming.cli.audit.run import Inside, Run
+from otel_streaming.cli.audit.inside import Inside
+from otel_streaming.cli.audit.run import Run
+from otel_streaming.cli.options import OTLP_PORT
 from otel_streaming.cli.receiver import Receiver, ReceiverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from otel_streaming.cli.audit.bounds import Bounds
     from otel_streaming.cli.audit.curl import Asked
+    from otel_streaming.cli.audit.evidence import Evidence
+    from otel_streaming.cli.audit.run import Bounds
 
 
-@dataclass(frozen=True)
-class Session:
-    """How the audit is to be made.
+def examine(asked: Asked, bounds: Bounds, port: int | None, *, yes: bool) -> Evidence:
+    """Make the audit; what is going on is said on standard error.
 
-    Attributes:
-        bounds: How far it goes.
+    Args:
+        asked: What to ask for.
+        bounds: How far to go.
         port: Where to listen to the service; 0 for nowhere, None for the usual port if it is free.
-        form: Of the report: ``text``, ``json`` or ``markdown``.
         yes: Whether calls are repeated without asking.
+
+    Raises:
+        UsageError: There is nothing to judge.
     """
-
-    bounds: Bounds
-    port: int | None = None
-    form: str = "text"
-    yes: bool = False
-
-    def run(self, words: list[str], line: str) -> int:
-        """Make the audit and write its report.
-
-        Args:
-            words: A URL, or the words of a curl command line.
-            line: A curl command line, in place of them.
-
-        Returns:
-            The exit status: 0 without a failure, 1 with one, 2 where there was nothing to judge.
-        """
-        try:
-            asked = _asked(words, line)
-            found = self._audit(asked, self._agreed(asked))
-        except UsageError as error:
-            _say(f"otel-streaming audit: {error}")
-            return 2
-        if self.form == "text":
-            Console(highlight=False).print(report.as_text(found))
-        else:
-            typer.echo(report.as_json(found) if self.form == "json" else report.as_markdown(found))
-        return int(found.failed)
-
-    def _agreed(self, asked: Asked) -> Bounds:
-        """Say what is going to be done; ask before a call is repeated that may cost money, or else do not repeat it."""
-        b = self.bounds
-        _say(f"up to {b.requests} requests, {b.seconds:.0f} s in all, {b.longest:.0f} s each")
-        if self.yes or b.requests == 1 or not asked.costs:
-            return b
-        if sys.stdin is None or not sys.stdin.isatty():
-            _say("each call may cost money, or change something, and is not repeated: --yes allows for it")
-        elif typer.confirm("each call may cost money, or change something; repeat it?", err=True):
-            return b
-        return replace(b, requests=1)
-
-    def _audit(self, asked: Asked, bounds: Bounds) -> report.Report:
-        with _listening(self.port) as inside, _progress() as tell:
-            return report.report(asked.shown, anyio.run(Run(asked, bounds, inside, tell).gather))
+    bounds = _agreed(asked, bounds, yes=yes)
+    with _listening(port) as inside, _progress() as tell:
+        return anyio.run(Run(asked, bounds, inside, tell).gather)
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+def request(words: list[str], line: str) -> Asked:
+    """Return what is asked for by a URL, by the words of a curl command line, or by such a line in place of them.
 
-
-def _asked(words: list[str], line: str) -> Asked:
+    Raises:
+        UsageError: By none of them, or by several.
+    """
     if bool(words) == bool(line):
         raise UsageError("give a URL, or a curl command line, and one of them only")
     if line:
@@ -96,6 +60,22 @@ def _asked(words: list[str], line: str) -> Asked:
     return from_url(words[0])
 
 
+def _agreed(asked: Asked, bounds: Bounds, *, yes: bool) -> Bounds:
+    """Say what is going to be done; ask before a call is repeated that may cost money, or else do not repeat it."""
+    _say(f"up to {bounds.requests} requests, {bounds.seconds:.0f} s in all, {bounds.longest:.0f} s each")
+    if yes or bounds.requests == 1 or not asked.costs:
+        return bounds
+    if not sys.stdin.isatty():
+        _say("each call may cost money, or change something, and is not repeated: --yes allows for it")
+    elif typer.confirm("each call may cost money, or change something; repeat it?", err=True):
+        return bounds
+    return replace(bounds, requests=1)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
 @contextlib.contextmanager
 def _listening(port: int | None) -> Iterator[Inside | None]:
     """Listen to what the service exports; where nobody has named a port, only if the usual one is free."""
@@ -105,14 +85,14 @@ def _listening(port: int | None) -> Iterator[Inside | None]:
     inside = Inside()
     with contextlib.ExitStack() as stack:
         receiver = Receiver(
-            port=port or DEFAULT_PORT, on_stream=inside.stream, on_trace=inside.trace, on_export=inside.export
+            port=port or OTLP_PORT, on_stream=inside.stream, on_trace=inside.trace, on_export=inside.export
         )
         try:
             stack.enter_context(receiver)
         except ReceiverError as error:
             if port is not None:
                 raise UsageError(f"port {port} cannot be listened on: --receive takes another, 0 for none") from error
-            _say(f"port {DEFAULT_PORT} is in use, so the service is not listened to: --receive takes another")
+            _say(f"port {OTLP_PORT} is in use, so the service is not listened to: --receive takes another")
             yield None
         else:
             _say(f"listening on {receiver.endpoint} for what the service exports")

@@ -6,11 +6,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from otel_streaming.cli.audit.evidence import Way
-from otel_streaming.cli.audit.verdicts import FAIL, PASS, UNKNOWN, WARN, Answer, counted, in_words, seconds
+from otel_streaming.cli.audit.words import counted, in_words, seconds
+from otel_streaming.cli.finding import fail, passed, unknown, warn
 from otel_streaming.semconv import Reason
 
 if TYPE_CHECKING:
     from otel_streaming.cli.audit.evidence import Evidence, Read, Record
+    from otel_streaming.cli.finding import Finding
 
 _SAME = 0.1
 """Times that differ by less than this share of them are one limit."""
@@ -21,7 +23,7 @@ _IDLE = 1.5
 """How much longer than any silence before a silence is that ends in a cut because of it."""
 
 
-def _cut(e: Evidence) -> Answer | None:
+def _cut(e: Evidence) -> Finding | None:
     cuts = [read for read in e.reads.values() if read.cut]
     if not cuts:
         return None
@@ -31,9 +33,9 @@ def _cut(e: Evidence) -> Answer | None:
     record = next((record for read in cuts if (record := e.record(read.way))), None)
     if record is not None and record.reason not in _NOT_ITS_OWN:
         text = f"{kind.text.format(said)}; the service recorded: {in_words(record.reason)}"
-        return Answer(FAIL, text, "find why in its log, or in the traces named here")
+        return fail(text, "find why in its log, or in the traces named here")
     seen = "" if record is None else _seen(record)
-    return Answer(FAIL, f"{kind.text.format(said)} ({_limit(e, cuts, kind, times)}){seen}", kind.advice)
+    return fail(f"{kind.text.format(said)} ({_limit(e, cuts, kind, times)}){seen}", kind.advice)
 
 
 def _limit(e: Evidence, cuts: list[Read], kind: _Cut, times: list[float]) -> str:
@@ -79,38 +81,35 @@ def _kind(cuts: list[Read]) -> _Cut:
     return _Cut.CLEAN if all(read.summary.reason is Reason.MISSING_TERMINAL for read in cuts) else _Cut.AGE
 
 
-def _ended_badly(e: Evidence) -> Answer | None:
-    read = e.reads[Way.WHOLE]
-    if not read.summary.bad:
+def _ended_badly(e: Evidence) -> Finding | None:
+    stayed = [read for read in e.reads.values() if read.leaving is None]
+    bad = [read for read in stayed if read.summary.bad]
+    if not bad:
         return None
-    return Answer(
-        UNKNOWN,
-        f"the stream itself ended as {in_words(read.summary.reason)} after {seconds(read.seconds)}",
-        "mend that first",
-    )
+    said = f"{counted(len(bad), 'stream')} of {len(stayed)} ended as {in_words(bad[0].summary.reason)}"
+    advice = "mend that first: its log, or the traces named here, tell more"
+    return (fail if bad == stayed else warn)(f"{said} after {seconds(bad[0].seconds)}", advice)
 
 
-def _silent(e: Evidence) -> Answer | None:
+def _silent(e: Evidence) -> Finding | None:
     longest = max(max(read.silences) for read in e.reads.values() if read.way is not Way.SLOW)
     if longest <= e.silence:
         return None
-    return Answer(
-        WARN,
+    return warn(
         f"{seconds(longest)} without a byte, and no keep-alive; nothing cut it here",
         f"write a keep-alive (an SSE comment) at least every {seconds(e.silence)}: proxies' usual limit is 60 s",
     )
 
 
-def _lasted(e: Evidence) -> Answer:
+def _lasted(e: Evidence) -> Finding:
     longest = max(read.seconds for read in e.reads.values() if read.way is not Way.SLOW)
     silence = max(max(read.silences) for read in e.reads.values() if read.way is not Way.SLOW)
     alive = counted(e.reads[Way.WHOLE].summary.keepalives, "keep-alive")
     said = f"longest silence {seconds(silence)}, {alive}; no limit up to {seconds(longest)}"
     if longest >= e.longest:
-        return Answer(PASS, said)
+        return passed(said)
     slow = "" if Way.SLOW not in e.reads else f"; a slow reader was served for {seconds(e.reads[Way.SLOW].seconds)}"
-    return Answer(
-        UNKNOWN,
+    return unknown(
         f"{said}, where the stream ended by itself{slow}",
         f"ask for an answer that lasts {seconds(e.longest)} to find a limit below that (--long)",
     )

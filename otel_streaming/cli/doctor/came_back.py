@@ -26,7 +26,8 @@ def ask(url: str) -> tuple[Values, str]:
     selector = f'{{__name__=~"{"|".join(METRICS.values())}", {semconv.ROUTE.label}="{STREAM}"}}'
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": selector}, timeout=_TIMEOUT)
-        answer.raise_for_status()
+        if not answer.is_success:
+            return {}, f"it answers {answer.status_code}"
         return dict(map(_value, answer.json()["data"]["result"])), ""
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
         return {}, (str(error) or type(error).__name__).splitlines()[0]  # whatever it is, it is no Prometheus

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from otel_streaming import frameworks, servers
 from otel_streaming.cli.doctor import delivery
-from otel_streaming.cli.doctor.finding import fail, ok, unknown, warn
 from otel_streaming.cli.doctor.inside import SERVERS
+from otel_streaming.cli.finding import Verdict, fail, ok, unknown, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
-    from otel_streaming.cli.doctor.finding import Case, Finding
+    from otel_streaming.cli.doctor.case import Case
+    from otel_streaming.cli.finding import Finding
 
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _MAIN = "otel_streaming_asgi"
@@ -43,36 +44,32 @@ def _plugin(case: Case) -> Finding:
 
 def _server(case: Case) -> Finding:
     """A server is hooked, and the one that the command starts is one that we know."""
-    if not case.facts.instrumentors.get(_MAIN):
-        return unknown("the plugin is not loaded")
-    hooked = sorted({name.partition(".")[0] for name in case.facts.hooked if name in servers.HOOKS})
     by_hand = "wrap the application yourself: otel_streaming.StreamingMiddleware, or WSGIStreamingMiddleware"
-    unhooked = [name for name in case.facts.unhooked if name in servers.HOOKS]
-    if unhooked:
-        return fail(
-            f"{', '.join(unhooked)}: of a version whose names have moved", f"update otel-streaming, or {by_hand}"
-        )
-    if not hooked:
-        return fail("no server with hooks is installed, or none is hooked", by_hand)
-    if case.program and case.program not in SERVERS and not case.program.startswith("python"):
+    none = fail("no server with hooks is installed, or none is hooked", by_hand)
+    found = _hooked(case, servers.HOOKS, none, f"update otel-streaming, or {by_hand}")
+    if found.verdict is Verdict.OK and case.program and case.program not in SERVERS:
         return warn(f"{case.program} is no server that has hooks ({', '.join(sorted(SERVERS))})", by_hand)
-    return ok(f"hooked when imported: {', '.join(hooked)}")
+    return found
 
 
 def _framework(case: Case) -> Finding:
     """A framework is hooked: plain bytes, routes, producers' exceptions."""
+    none = warn(
+        "none is hooked: no routes, bodies as they are after compression, no exception that a middleware swallows",
+        "none is needed for a raw application; docs/servers.md has which are known",
+    )
+    return _hooked(case, frameworks.HOOKS, none, "update otel-streaming")
+
+
+def _hooked(case: Case, known: Container[str], none: Finding, update: str) -> Finding:
+    """Return what is hooked of the known modules, or that one has moved, or else ``none``."""
     if not case.facts.instrumentors.get(_MAIN):
         return unknown("the plugin is not loaded")
-    unhooked = [name for name in case.facts.unhooked if name in frameworks.HOOKS]
-    hooked = sorted({name.partition(".")[0] for name in case.facts.hooked if name in frameworks.HOOKS})
-    if unhooked:
-        return fail(f"{', '.join(unhooked)}: of a version whose names have moved", "update otel-streaming")
-    if not hooked:
-        return warn(
-            "none is hooked: no routes, bodies as they are after compression, no exception that a middleware swallows",
-            "none is needed for a raw application; docs/servers.md has which are known",
-        )
-    return ok(f"hooked when imported: {', '.join(hooked)}")
+    moved = [name for name in case.facts.unhooked if name in known]
+    if moved:
+        return fail(f"{', '.join(moved)}: of a version whose names have moved", update)
+    hooked = sorted({name.partition(".")[0] for name in case.facts.hooked if name in known})
+    return ok(f"hooked when imported: {', '.join(hooked)}") if hooked else none
 
 
 _OWNERS = ("fastapi", "starlette", "django", "flask", "falcon", "pyramid", "tornado", "quart", "litestar")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otel_streaming.cli.doctor import inside
+from otel_streaming.cli.finding import STYLES, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_streaming.cli.doctor.finding import Case, Finding
+    from otel_streaming.cli.doctor.case import Case
+    from otel_streaming.cli.finding import Finding
 
 
 def doctor(
@@ -32,7 +35,6 @@ def doctor(
     Exit status 1 if a finding is a failure.
     """
     from otel_streaming.cli.doctor.checks import CHECKS  # noqa: PLC0415 - slow to import
-    from otel_streaming.cli.doctor.finding import Verdict  # noqa: PLC0415
 
     case = _examine(command or [], prometheus, wait)
     findings = {name: check(case) for name, check in CHECKS.items()}
@@ -48,18 +50,17 @@ def _examine(command: list[str], prometheus: str, wait: float) -> Case:
     """Run the probe, see what became of its stream, and put together what the checks know."""
     from otel_streaming.cli.doctor.came_back import METRICS, ask  # noqa: PLC0415 - slow to import
     from otel_streaming.cli.doctor.delivery import reached  # noqa: PLC0415
-    from otel_streaming.cli.doctor.finding import Case  # noqa: PLC0415
 
     before, silent = ask(prometheus) if prometheus else ({}, "")
-    seen = inside.look(command)
-    takers = reached(seen.facts.environ)
+    case = inside.look(command)
+    takers = reached(case.facts.environ)
     due = {metric for signal, metric in METRICS.items() if takers.get(signal, True) is None}
     grown, deadline = set[str](), time.monotonic() + wait
     while prometheus and not silent and due - grown and time.monotonic() < deadline:
         time.sleep(_POLL)
         after, silent = ask(prometheus)
         grown = {series[0] for series, value in after.items() if value > before.get(series, 0)}
-    return Case(seen.facts, seen.program, seen.trouble, seen.named, takers, grown if prometheus else None, silent)
+    return replace(case, reached=takers, grown=grown if prometheus else None, silent=silent)
 
 
 def _print_json(findings: Mapping[str, Finding]) -> None:
@@ -70,9 +71,6 @@ def _print_json(findings: Mapping[str, Finding]) -> None:
     print(json.dumps(rows, indent=2))
 
 
-_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "not determined": "dim"}
-
-
 def _print(findings: Mapping[str, Finding]) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import
     from rich.table import Column, Table  # noqa: PLC0415
@@ -80,8 +78,7 @@ def _print(findings: Mapping[str, Finding]) -> None:
 
     grid = Table.grid("", "", Column(overflow="fold"), padding=(0, 2))
     for name, found in findings.items():
-        verdict = found.verdict.value
-        grid.add_row(Text(verdict, _STYLES[verdict]), Text(name), Text(found.seen))
+        grid.add_row(Text(found.verdict.value, STYLES[found.verdict]), Text(name), Text(found.seen))
         if found.fix:
             grid.add_row("", "", Text(f"-> {found.fix}", "cyan"))
     Console().print(grid)

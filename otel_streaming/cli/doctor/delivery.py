@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_streaming.cli.doctor.finding import Verdict, fail, ok, unknown, warn
 from otel_streaming.cli.doctor.reach import endpoint, reach, shown
+from otel_streaming.cli.finding import Verdict, fail, ok, unknown, warn
 from otel_streaming.semconv import ENDED, LEDGER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from otel_streaming.cli.doctor.finding import Case, Finding
+    from otel_streaming.cli.doctor.case import Case
     from otel_streaming.cli.doctor.reach import Trouble
+    from otel_streaming.cli.finding import Finding
 
 
 def exporters(environ: Mapping[str, str], signal: str) -> list[str]:

@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from otel_streaming.cli.doctor.case import Case
 from otel_streaming.cli.doctor.probe import Facts
-from otel_streaming.cli.options import fail
+from otel_streaming.cli.options import stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,18 +34,10 @@ _STARTS = 120.0
 """Seconds for the probe to be through."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a probe told: see ``finding.Case``."""
+def look(command: list[str]) -> Case:
+    """Run the probe in the place of the program that ``command`` starts, and return what it has told.
 
-    facts: Facts
-    program: str | None
-    trouble: str
-    named: bool
-
-
-def look(command: list[str]) -> Seen:
-    """Run the probe in the place of the program that ``command`` starts; without one as the README has it.
+    Without a command it is run as the README has it.
 
     Raises:
         typer.BadParameter: There is no such program.
@@ -55,29 +47,32 @@ def look(command: list[str]) -> Seen:
     told, wrote = _run(argv)
     facts = Facts(**told)
     named = facts.environ.get("OTEL_SERVICE_NAME") != SERVICE or _named(os.environ)
-    return Seen(facts, program, _trouble(wrote), named)
+    return Case(facts, program, _trouble(wrote), named)
 
 
 def _named(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("OTEL_SERVICE_NAME")) or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
 
 
-def _probe(command: list[str]) -> tuple[list[str], str | None]:
+def _probe(command: list[str]) -> tuple[list[str], str]:
     """Return the command with the probe in its program's place, run by the same Python; and the program's name.
+
+    What a script or a module of one's own starts its name does not tell: it has none here.
 
     Raises:
         typer.BadParameter: There is no such program.
     """
     module = ["-m", "otel_streaming.cli.doctor.probe"]
     if not command:
-        return [sys.executable, *_INSTRUMENTED, sys.executable, *module], None
+        return [sys.executable, *_INSTRUMENTED, sys.executable, *module], ""
     at = _position(command)
     found = shutil.which(command[at])
     if found is None and at == 0:
         raise typer.BadParameter(f"{command[0]}: no such program; give the command that starts the service")
     program = Path(command[at]).name
-    if program.startswith("python") and "-m" in command[at:-1]:
-        program = command[command.index("-m", at) + 1]
+    if program.startswith("python") or program.endswith(".py"):
+        run = command[command.index("-m", at) + 1] if "-m" in command[at:-1] else ""
+        program = run if run in SERVERS else ""
     return [*command[:at], _python_of(found) if found else "python", *module], program
 
 
@@ -126,7 +121,7 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
 
 
 def _stop(message: str) -> NoReturn:
-    fail("doctor", f"the probe did not run: {message}")
+    stop("doctor", f"the probe did not run: {message}")
 
 
 def _trouble(wrote: str) -> str:

@@ -18,7 +18,8 @@ def main() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     missing = [name for name in NEEDS if not _there(name)]
     if missing:
-        sys.exit(_refuse(HINT.format(missing=", ".join(missing))))
+        print(HINT.format(missing=", ".join(missing)), file=sys.stderr)
+        sys.exit(2)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # and not somebody's own
             stream.reconfigure(errors="replace")  # what a terminal's encoding lacks
@@ -32,8 +33,3 @@ def _there(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):  # its parent is missing, or it is switched off
         return False
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2

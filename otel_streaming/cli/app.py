@@ -27,9 +27,11 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
         raise typer.Exit
 
 
-app.command(context_settings={"allow_interspersed_args": False})(run)  # what follows the command is its own
+_OF_A_COMMAND = {"allow_interspersed_args": False}  # what follows it is its own
+
+app.command(context_settings=_OF_A_COMMAND)(run)
 app.command()(watch)
 app.command(cls=AuditCommand)(audit)
 app.command()(catalog)
 app.command()(export)
-app.command()(doctor)
+app.command(context_settings=_OF_A_COMMAND)(doctor)

@@ -104,7 +104,7 @@ class Receiver:
         self._thread.start()
         try:
             port, self._stop = listening.result()
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             self._thread.join()
             raise ReceiverError(
                 f"port {self._port} cannot be listened on: {error}. Another receiver or a collector may have it: "
@@ -121,7 +121,7 @@ class Receiver:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         try:
             server = await asyncio.start_server(self._connected, ADDRESS, self._port)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             listening.set_exception(error)
             return
 

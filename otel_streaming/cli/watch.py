@@ -10,7 +10,9 @@ import typer
 
 from otel_streaming.cli.options import OTLP_PORT, AsJson, Forward, Results, Routes, stop, wanted
 
-Port = Annotated[int, typer.Option(help="Where to listen, on 127.0.0.1; 0 for any port that is free.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Where to listen, on 127.0.0.1; 0 for any port that is free.")
+]
 _HOW = (
     "start your service with OTEL_EXPORTER_OTLP_ENDPOINT={} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf "
     "OTEL_METRIC_EXPORT_INTERVAL=1000 opentelemetry-instrument COMMAND (Ctrl-C ends this)"

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from stack import free_ports
+
 SCRIPT = Path(sys.executable).parent / "otel-streaming"
+
+
+@pytest.fixture
+def port():
+    """A port that nobody has."""
+    (port,) = free_ports(1)
+    return port
 
 
 @pytest.fixture

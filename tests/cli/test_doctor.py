@@ -255,7 +255,7 @@ def test_a_protocol_whose_exporter_is_not_installed(doctor):
 
 def test_a_command_that_nothing_instruments(doctor):
     """The command as it is given decides: without opentelemetry-instrument nothing is loaded, with it all is."""
-    found = doctor("--", "uvicorn", "app:app")
+    found = doctor("uvicorn", "app:app", "--port", 8000)
     assert "begin its command with opentelemetry-instrument" in found["plugin"]["fix"]
     for module in ("uvicorn", "own.service"):  # what that one starts is not known
         command = ("env", "X=1", "opentelemetry-instrument", "python", "-m", module, "a:app")

@@ -285,8 +285,6 @@ def test_a_port_that_is_taken():
     """Who asks for a port that another has is told which, and what to do."""
     with Receiver() as one, pytest.raises(ReceiverError, match=r"port \d+ .*another with --port"):
         Receiver(port=int(one.endpoint.rpartition(":")[2])).__enter__()
-    with pytest.raises(ReceiverError, match=r"port 99999 .*another with --port"):
-        Receiver(port=99999).__enter__()
 
 
 def test_nothing_is_left_behind():

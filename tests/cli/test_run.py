@@ -26,12 +26,6 @@ SERVICES = Path(__file__).parents[1] / "e2e" / "services"
 
 
 @pytest.fixture
-def port():
-    (port,) = free_ports(1)
-    return port
-
-
-@pytest.fixture
 def start(tmp_path):
     """Start ``otel-streaming`` with its output in files; gives the process."""
     with contextlib.ExitStack() as stack:
@@ -254,6 +248,8 @@ def test_a_service_is_called_as_its_folder():
 ERRORS = {
     "nothing": (["run"], 2, "otel-streaming run -- uvicorn app:app"),
     "no such command": (["run", "--", "nosuchcommand"], 127, "-m pip install nosuchcommand), or give its path"),
+    "a variable": (["run", "--", "A=1", "true"], 127, "A=1: no such command in"),
+    "no such file": (["run", "--", "none.py"], 127, "give the path of one that is there"),
     "a file": (["run", "--", "./app.py"], 126, "otel-streaming run -- python ./app.py"),
     "no program": (["run", "--", "./notes.txt"], 126, "chmod +x"),
     "no format": (["run", "--", "./broken"], 126, "cannot be executed: Exec format error"),
@@ -262,7 +258,7 @@ ERRORS = {
     "no host": (["watch", "--forward", "http://"], 1, "--forward takes http://HOST:4318"),
     "no result": (["watch", "--result", "fine"], 2, "'silent'"),
     "no port": (["watch", "--port", "http"], 2, "--port"),
-    "a large port": (["watch", "--port", "70000"], 1, "take another with --port"),
+    "a large port": (["watch", "--port", "70000"], 2, "--port"),
     "an option": (["watch", "--rout", "/x"], 2, "--route"),
 }
 

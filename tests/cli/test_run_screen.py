@@ -19,12 +19,6 @@ BIN = Path(sys.executable).parent
 COMMAND = shlex.quote(str(BIN / "otel-streaming"))
 
 
-@pytest.fixture
-def port():
-    (port,) = free_ports(1)
-    return port
-
-
 def ask(port, path, *, leave=False):
     """Read an answer to its end, or leave after the first bytes of it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -32,8 +32,6 @@ _TO_THE_GROUP = {signal.SIGINT, signal.SIGQUIT}
 _PASSED_ON = (*_TO_THE_GROUP, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _MOST_LINES = 10_000
 _LONGEST_LINE = 65536
-
-
 _PROMPT = 0.2
 """Seconds for which a line that is begun is waited for."""
 
@@ -66,11 +64,12 @@ def find(command: str) -> str:
         raise ChildError(f"{command} is no command but a file: otel-streaming run -- python {command}", 126)
     if path.exists():
         raise ChildError(f"{command} cannot be executed: give a command, or chmod +x it", 126)
-    raise ChildError(
-        f"{command}: no such command in {here} or on PATH. Install it there ({sys.executable} -m pip install "
-        f"{path.name}), or give its path",
-        127,
-    )
+    todo = "give the path of one that is there"
+    if "=" in command:
+        todo = "set variables before otel-streaming, or put env before them"
+    elif path.name == command and path.suffix == "":
+        todo = f"install it there ({sys.executable} -m pip install {command}), or give its path"
+    raise ChildError(f"{command}: no such command in {here} or on PATH; {todo}", 127)
 
 
 def environment(base: Mapping[str, str], endpoint: str) -> dict[str, str]:

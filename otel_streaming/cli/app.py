@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING, Any
+
 import typer
 
 from otel_streaming._version import __version__
@@ -9,8 +12,12 @@ from otel_streaming.cli.audit.command import AuditCommand, audit
 from otel_streaming.cli.catalog import catalog
 from otel_streaming.cli.doctor.command import doctor
 from otel_streaming.cli.export import export
+from otel_streaming.cli.options import StopError
 from otel_streaming.cli.run import run
 from otel_streaming.cli.watch import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="otel-streaming",
@@ -27,11 +34,28 @@ def _options(*, version: bool = typer.Option(False, "--version", help="Print the
         raise typer.Exit
 
 
-_OF_A_COMMAND = {"allow_interspersed_args": False}  # what follows it is its own
+def _stopped(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that tells what it cannot go on for, and exits with that status."""
 
-app.command(context_settings=_OF_A_COMMAND)(run)
-app.command()(watch)
-app.command(cls=AuditCommand)(audit)
-app.command()(catalog)
-app.command()(export)
-app.command(context_settings=_OF_A_COMMAND)(doctor)
+    @functools.wraps(command)
+    def stopped(**options: Any) -> None:
+        try:
+            command(**options)
+        except StopError as error:
+            typer.echo(f"otel-streaming {command.__name__}: {error}", err=True)
+            raise typer.Exit(error.status) from error
+
+    return stopped
+
+
+_OF_A_COMMAND = {"context_settings": {"allow_interspersed_args": False}}  # what follows it is its own
+_COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
+    run: _OF_A_COMMAND,
+    watch: {},
+    audit: {"cls": AuditCommand},
+    catalog: {},
+    export: {},
+    doctor: _OF_A_COMMAND,
+}
+for function, settings in _COMMANDS.items():
+    app.command(**settings)(_stopped(function))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import otel_streaming
-from otel_streaming.cli.options import stop
+from otel_streaming.cli.options import StopError
 
 _PACKAGE = Path(otel_streaming.__file__).parent
 _PACKED = _PACKAGE / "_pack"  # so pyproject.toml puts it into the wheel
@@ -81,13 +81,14 @@ def export(
     targets = {folder / name: _ROOT / part.folder / name for name in part.files()}
     try:
         if folder.exists() and not folder.is_dir():
-            stop("export", f"{folder} is no folder; name one")
+            raise StopError(f"{folder} is no folder; name one")
         there = [target for target in targets if target.exists()]
         if there and not force:
-            stop("export", f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
+            raise StopError(f"{', '.join(map(str, there))}: already there; --force replaces, or name another folder")
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     except OSError as error:
-        stop("export", f"{error.filename or folder}: {error.strerror or error}; name a folder that you may write to")
+        why = f"{error.filename or folder}: {error.strerror or error}"
+        raise StopError(f"{why}; name a folder that you may write to") from error
     typer.echo("\n".join((*map(str, targets), "", part.next_step.format(folder=folder))))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from enum import Enum
 from typing import NamedTuple
 
 
 class Verdict(str, Enum):
-    """What a finding amounts to."""
+    """What a finding amounts to: ``OK`` is the doctor's word where all is well, ``PASS`` the audit's."""
 
     OK = "ok"
-    PASS = "pass"  # noqa: S105 - no password: what an audit calls it
-    WARN = "warn"
+    PASS = "pass"  # noqa: S105 - no password
+    WARN = "warn"  # something is lost, or may be
     FAIL = "fail"
     UNKNOWN = "not determined"
 
@@ -33,26 +34,5 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-def ok(seen: str) -> Finding:
-    """Return that all is well with a setup."""
-    return Finding(Verdict.OK, seen)
-
-
-def passed(seen: str) -> Finding:
-    """Return that an endpoint does what it should."""
-    return Finding(Verdict.PASS, seen)
-
-
-def warn(seen: str, fix: str) -> Finding:
-    """Return that something is lost, or may be."""
-    return Finding(Verdict.WARN, seen, fix)
-
-
-def fail(seen: str, fix: str) -> Finding:
-    """Return that it does not work."""
-    return Finding(Verdict.FAIL, seen, fix)
-
-
-def unknown(seen: str, fix: str = "") -> Finding:
-    """Return that it could not be told."""
-    return Finding(Verdict.UNKNOWN, seen, fix)
+ok, passed, warn, fail, unknown = (functools.partial(Finding, verdict) for verdict in Verdict)
+"""Each makes a finding of its verdict, of what was seen and what to do."""

@@ -1,8 +1,8 @@
-"""What several commands may be told, and how one ends that cannot go on."""
+"""What several commands may be told, and what one says that cannot go on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,14 +38,20 @@ def form_of(*, as_json: bool, as_markdown: bool) -> str:
     """Return in which form to write: ``json``, ``markdown``, else ``text``.
 
     Raises:
-        typer.BadParameter: Both are asked for.
+        UsageError: Both are asked for.
     """
     if as_json and as_markdown:
-        raise typer.BadParameter("--json and --markdown: give one of the two")
+        raise UsageError("--json and --markdown: give one of the two")
     return "json" if as_json else "markdown" if as_markdown else "text"
 
 
-def stop(command: str, message: object, status: int = 1) -> NoReturn:
-    """End with a message that says what to do."""
-    typer.echo(f"otel-streaming {command}: {message}", err=True)
-    raise typer.Exit(status)
+class StopError(Exception):
+    """A command cannot go on: the message says why, and what to do. ``status`` is what it exits with."""
+
+    status = 1
+
+
+class UsageError(StopError):
+    """What was asked for cannot be meant."""
+
+    status = 2

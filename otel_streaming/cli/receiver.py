@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_streaming.cli.bodies import ENCODINGS, JSON, MAX_BODY, PROTOBUF, Refused, inflate, parse, too_large
 from otel_streaming.cli.conversation import GONE, Conversation
+from otel_streaming.cli.options import StopError
 from otel_streaming.cli.records import REQUESTS, readings, streams, traces
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ IDLE_SECONDS, REQUEST_SECONDS = 90.0, 15.0
 _NAMES = (ADDRESS, "localhost")
 
 
-class ReceiverError(RuntimeError):
+class ReceiverError(StopError):
     """It cannot listen; the message says what to do."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otel_streaming.cli.options import AsJson, Forward, Results, Routes, stop, wanted
+from otel_streaming.cli.options import AsJson, Forward, Results, Routes, UsageError, wanted
 
 if TYPE_CHECKING:
     from otel_streaming.cli.live.child import Child
@@ -36,26 +36,20 @@ def run(
     forward: Forward = None,
 ) -> None:
     """Start a service instrumented, and show its streams as they go and how each ended: run -- uvicorn app:app."""
-    from otel_streaming.cli.live.child import Child, ChildError, environment, find  # noqa: PLC0415 - slow to import
-    from otel_streaming.cli.live.forward import ForwardError  # noqa: PLC0415
+    from otel_streaming.cli.live.child import Child, environment, find  # noqa: PLC0415 - slow to import
     from otel_streaming.cli.live.session import Session  # noqa: PLC0415
-    from otel_streaming.cli.receiver import ReceiverError  # noqa: PLC0415
 
     if not command:
-        stop("run", "what is to be started? otel-streaming run -- uvicorn app:app", 2)
-    try:
-        title, command[0] = shlex.join(command), find(command[0])
-        session = Session(wanted(route, result), port=0, forward=forward, as_json=as_json, title=title, share=0.6)
-        with session:
-            _tell_of_elsewhere(session, forward)
-            env = environment(os.environ, session.endpoint)
-            stdout = sys.stderr if as_json else None  # machines read what is left
-            with Child(command, env, captured=session.live, stdout=stdout) as child:
-                _attend(session, child)
-    except ChildError as error:
-        stop("run", error, error.status)
-    except (ForwardError, ReceiverError) as error:
-        stop("run", error)
+        raise UsageError("what is to be started? otel-streaming run -- uvicorn app:app")
+    title, command[0] = shlex.join(command), find(command[0])
+    session = Session(wanted(route, result), port=0, forward=forward, as_json=as_json, title=title, share=0.6)
+    with session:
+        if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") and not forward:
+            session.say(_ELSEWHERE)
+        env = environment(os.environ, session.endpoint)
+        stdout = sys.stderr if as_json else None  # machines read what is left
+        with Child(command, env, captured=session.live, stdout=stdout) as child:
+            _attend(session, child)
     raise typer.Exit(child.status)
 
 
@@ -74,8 +68,3 @@ def _attend(session: Session, child: Child) -> None:
         session.say(_NOT_HEARD.format(sys.prefix))
     if child.status:
         session.say(f"the command ended with status {child.status}")
-
-
-def _tell_of_elsewhere(session: Session, forward: str | None) -> None:
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") and not forward:
-        session.say(_ELSEWHERE)

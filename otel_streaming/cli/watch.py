@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otel_streaming.cli.options import OTLP_PORT, AsJson, Forward, Results, Routes, stop, wanted
+from otel_streaming.cli.options import OTLP_PORT, AsJson, Forward, Results, Routes, wanted
 
 Port = Annotated[
     int, typer.Option(min=0, max=65535, help="Where to listen, on 127.0.0.1; 0 for any port that is free.")
@@ -28,20 +28,13 @@ def watch(
     forward: Forward = None,
 ) -> None:
     """Receive what services export: their streams as they go, and how each ended."""
-    from otel_streaming.cli.live.forward import ForwardError  # noqa: PLC0415 - slow to import
-    from otel_streaming.cli.live.session import TICK, Session  # noqa: PLC0415
-    from otel_streaming.cli.receiver import ReceiverError  # noqa: PLC0415
+    from otel_streaming.cli.live.session import TICK, Session  # noqa: PLC0415 - slow to import
 
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
-    try:
-        session = Session(
-            wanted(route, result), port=port, forward=forward, as_json=as_json, title="otel-streaming watch", share=1.0
-        )
-        with session:
-            session.say(_HOW.format(session.endpoint))
-            while not (over.wait(TICK) or session.gone):
-                session.tick()
-    except (ForwardError, ReceiverError) as error:
-        stop("watch", error)
+    title, looked_at = "otel-streaming watch", wanted(route, result)
+    with Session(looked_at, port=port, forward=forward, as_json=as_json, title=title, share=1.0) as session:
+        session.say(_HOW.format(session.endpoint))
+        while not (over.wait(TICK) or session.gone):
+            session.tick()

@@ -22,7 +22,8 @@ from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from otel_streaming.cli.app import app
-from otel_streaming.cli.audit.curl import UsageError, from_curl, from_words
+from otel_streaming.cli.audit.curl import from_curl, from_words
+from otel_streaming.cli.options import UsageError
 
 sys.path.insert(0, str(Path(__file__).parent))
 

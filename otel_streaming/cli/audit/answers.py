@@ -13,11 +13,13 @@ import httpx
 from otel_streaming._config import read_settings
 from otel_streaming._shape import announced, kind_of, protocol_of, read_request, read_response, shape_of
 from otel_streaming._stream import Stream
-from otel_streaming.cli.audit.curl import Asked, UsageError
+from otel_streaming.cli.options import UsageError
 from otel_streaming.semconv import Protocol, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from otel_streaming.cli.audit.curl import Asked
 
 
 class NoStreamError(UsageError):

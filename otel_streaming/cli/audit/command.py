@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from otel_streaming.cli.audit.curl import OPTIONS, UsageError
-from otel_streaming.cli.options import OTLP_PORT, form_of, stop
+from otel_streaming.cli.audit.curl import OPTIONS
+from otel_streaming.cli.options import OTLP_PORT, form_of
 
 
 class AuditCommand(TyperCommand):
@@ -65,10 +65,7 @@ def audit(
 
     written = form_of(as_json=as_json, as_markdown=as_markdown)
     bounds = Bounds(max_requests, max_seconds, long, silence, wait)
-    try:
-        asked = request(words or [], curl)
-        found = Report(asked.shown, examine(asked, bounds, receive, yes=yes))
-    except UsageError as error:
-        stop("audit", error, 2)
+    asked = request(words or [], curl)
+    found = Report(asked.shown, examine(asked, bounds, receive, yes=yes))
     write(found, written)
     raise typer.Exit(int(found.failed))

@@ -1,4 +1,7 @@
-"""What is to be asked for: a URL, or a curl command line as people have it at hand; and how it is shown."""
+"""What is to be asked for: a URL, or a curl command line as people have it at hand; and how it is shown.
+
+No message holds a value of the user's.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import shlex
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from otel_streaming.cli.options import UsageError
+
 HIDDEN = "…"
 """Stands for what is not shown."""
 _SECRET = re.compile(r"auth|cookie|credential|key|secret|session|token", re.IGNORECASE)
@@ -16,10 +21,6 @@ _ACCEPT = "text/event-stream, application/x-ndjson, */*;q=0.5"
 _FRAMING = {"content-length", "transfer-encoding"}
 """Headers that the body decides."""
 _FORM = "application/x-www-form-urlencoded"
-
-
-class UsageError(Exception):
-    """What was asked for cannot be done; the message says why, and what to do. It holds no value of the user's."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from otel_streaming.cli.audit.curl import UsageError, from_curl, from_url, from_words
+from otel_streaming.cli.audit.curl import from_curl, from_url, from_words
 from otel_streaming.cli.audit.inside import Inside
 from otel_streaming.cli.audit.run import Run
-from otel_streaming.cli.options import OTLP_PORT
+from otel_streaming.cli.options import OTLP_PORT, UsageError
 from otel_streaming.cli.receiver import Receiver, ReceiverError
 
 if TYPE_CHECKING:

@@ -64,11 +64,7 @@ def _examine(command: list[str], prometheus: str, wait: float) -> Case:
 
 
 def _print_json(findings: Mapping[str, Finding]) -> None:
-    rows = [
-        {"check": name, "verdict": found.verdict.value, "seen": found.seen, "fix": found.fix}
-        for name, found in findings.items()
-    ]
-    print(json.dumps(rows, indent=2))
+    print(json.dumps([{"check": name, **found._asdict()} for name, found in findings.items()], indent=2))
 
 
 def _print(findings: Mapping[str, Finding]) -> None:

@@ -10,13 +10,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from otel_streaming.cli.doctor.case import Case
 from otel_streaming.cli.doctor.probe import Facts
-from otel_streaming.cli.options import stop
+from otel_streaming.cli.options import StopError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +38,8 @@ def look(command: list[str]) -> Case:
     Without a command it is run as the README has it.
 
     Raises:
-        typer.BadParameter: There is no such program.
-        typer.Exit: The probe could not tell anything.
+        UsageError: There is no such program.
+        StopError: The probe could not tell anything.
     """
     argv, program = _probe(command)
     told, wrote = _run(argv)
@@ -60,7 +58,7 @@ def _probe(command: list[str]) -> tuple[list[str], str]:
     What a script or a module of one's own starts its name does not tell: it has none here.
 
     Raises:
-        typer.BadParameter: There is no such program.
+        UsageError: There is no such program.
     """
     module = ["-m", "otel_streaming.cli.doctor.probe"]
     if not command:
@@ -68,7 +66,7 @@ def _probe(command: list[str]) -> tuple[list[str], str]:
     at = _position(command)
     found = shutil.which(command[at])
     if found is None and at == 0:
-        raise typer.BadParameter(f"{command[0]}: no such program; give the command that starts the service")
+        raise UsageError(f"{command[0]}: no such program; give the command that starts the service")
     program = Path(command[at]).name
     if program.startswith("python") or program.endswith(".py"):
         run = command[command.index("-m", at) + 1] if "-m" in command[at:-1] else ""
@@ -97,7 +95,7 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
     """Run the probe; return what it told, and what it wrote.
 
     Raises:
-        typer.Exit: It could not tell anything.
+        StopError: It could not tell anything.
     """
     with tempfile.TemporaryDirectory(prefix="otel-streaming-") as folder:
         told = Path(folder, "facts.json")
@@ -113,15 +111,14 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             why = getattr(error, "strerror", None) or error
-            _stop(f"{argv[0]}: {why}; give the command that starts the service, by its whole path")
+            raise StopError(
+                f"the probe did not run: {argv[0]}: {why}; give the command that starts the service, by its whole path"
+            ) from error
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-            _stop(f"{last}; pip install otel-streaming where the service runs ({' '.join(argv[:-2])})")
+            where = f"pip install otel-streaming where the service runs ({' '.join(argv[:-2])})"
+            raise StopError(f"the probe did not run: {last}; {where}")
         return json.loads(told.read_text(encoding="utf-8")), done.stderr
-
-
-def _stop(message: str) -> NoReturn:
-    stop("doctor", f"the probe did not run: {message}")
 
 
 def _trouble(wrote: str) -> str:

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from otel_streaming.cli.options import StopError
 from otel_streaming.semconv import SERVICE_NAME
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _PROMPT = 0.2
 """Seconds for which a line that is begun is waited for."""
 
 
-class ChildError(RuntimeError):
+class ChildError(StopError):
     """The command cannot be started; the message says what to do.
 
     Args:

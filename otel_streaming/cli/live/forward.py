@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from otel_streaming.cli.options import StopError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,22 +24,18 @@ _LAST = 5.0
 """Seconds for what still waits at the end."""
 
 
-class ForwardError(ValueError):
-    """The URL cannot be used; the message says what can."""
-
-
 def endpoint(url: str) -> httpx.URL:
     """Return the base URL of an OTLP/HTTP endpoint.
 
     Raises:
-        ForwardError: It is none.
+        StopError: It is none.
     """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ForwardError(f"--forward {url}: {error}; it takes http://HOST:4318") from error
+        raise StopError(f"--forward {url}: {error}; it takes http://HOST:4318") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ForwardError(f"--forward takes http://HOST:4318 or https://..., not {url}")
+        raise StopError(f"--forward takes http://HOST:4318 or https://..., not {url}")
     return parsed
 
 

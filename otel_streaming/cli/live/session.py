@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
-from otel_streaming.cli.live.forward import Forwarder, ForwardError, endpoint
+from otel_streaming.cli.live.forward import Forwarder, endpoint
 from otel_streaming.cli.live.output import Lines, Output, Screen, is_terminal
 from otel_streaming.cli.live.streams import Streams
+from otel_streaming.cli.options import StopError
 from otel_streaming.cli.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Session:
 
     Raises:
         ReceiverError: On entry, when the port cannot be had.
-        ForwardError: The URL is none, or on entry: it is this receiver's own.
+        StopError: The URL is none, or on entry: it is this receiver's own.
     """
 
     def __init__(
@@ -133,4 +134,4 @@ class Session:
     def _refuse_itself(self) -> None:
         own = urlsplit(self.endpoint)
         if self._target and self._target.host in {own.hostname, "localhost"} and self._target.port == own.port:
-            raise ForwardError(f"--forward {self._target} is this receiver itself; name another endpoint")
+            raise StopError(f"--forward {self._target} is this receiver itself; name another endpoint")

@@ -62,7 +62,7 @@ def _globs(text: str) -> Globs:
 def _regexes(text: str) -> re.Pattern[str] | None:
     try:
         return re.compile("|".join(_list(text))) if _list(text) else None
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, RecursionError, Warning) as error:  # a host may have made warnings errors
         raise BadValueError("comma-separated regular expressions") from error
 
 

@@ -53,6 +53,7 @@ BAD = [
     ("MAX_ROUTES", "many", "a whole number from 1", "200"),
     *(("STALL_THRESHOLD", text, "seconds above 0", "10") for text in ("0", "-1", "nan", "inf", "soon", "/a=", "=5")),
     ("EXCLUDED_URLS", "(", "comma-separated regular expressions", ""),
+    ("EXCLUDED_URLS", "[[a]", "comma-separated regular expressions", ""),  # a warning, which is an error here
     *(
         ("TERMINALS", text, "GLOB=event:NAME", "")
         for text in ("/a", "/a=done", "/a=event:", "=event:done", "/a=json:done", "/a=xml:done")

@@ -146,8 +146,9 @@ After an empty event with an id the client asks again (2025-11-25); subscription
 _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was refused: there is no sentinel
     Dialect.GEMINI,
     sniff=Pattern(
-        rb'"candidates"\s*:\s*\[\s*\{.*"(?:content|finishReason)"\s*:|"(?:usageMetadata|promptFeedback)"\s*:\s*\{',
-        re.DOTALL,
+        rb'"candidates"\s*:\s*\[\s*\{.*"(?:content|finishReason)"\s*:|\A(?!.*(?:"invocationId"\s*:'
+        rb'|"timestamp"\s*:\s*[\d.]+\s*\}(?:\n|\Z))).*"(?:usageMetadata|promptFeedback)"\s*:\s*\{',
+        re.DOTALL,  # an event of Google's ADK (`/run_sse`) tells the usage as well, and a run has no marked end
     ),
     ends=_value("(?:finishReason|blockReason)", r"(?!FINISH_REASON_UNSPECIFIED)\w{1,64}"),
     goes_on=Pattern(rb'\A(?!.*"finishReason").*"candidates"\s*:', re.DOTALL),
@@ -198,7 +199,7 @@ RULES: tuple[Rule, ...] = (
     _GEMINI._replace(protocol=Protocol.JSON_ARRAY, ends=_CLOSED, goes_on=_NEVER),
     Rule(  # v2: message-end carries the finish reason, and the error if there was one
         Dialect.COHERE,
-        sniff=_value("type", "message-start"),
+        sniff=Pattern(rb'\A(?=.*"delta"\s*:\s*\{).*"type"\s*:\s*"message-start"', re.DOTALL),  # others say that as well
         ends=_value("type", "message-end"),
         errors=Pattern(
             rb'"finish_reason"\s*:\s*"(?:ERROR|TIMEOUT)|"type"\s*:\s*"message-end".*"error"\s*:\s*"', re.DOTALL

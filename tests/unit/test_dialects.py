@@ -1099,6 +1099,24 @@ def test_what_gemini_refused(play, reason):
         assert (s.reason, s.finish_reason, s.dialect) == (Reason.INCOMPLETE_DECLARED, reason, Dialect.GEMINI)
 
 
+def test_a_message_that_starts_is_not_coheres_alone(play):
+    """What begins with ``message-start``, and has no delta that is an object, is another protocol's."""
+    body = [part("message-start", messageId="m1"), part("text-delta", delta="Hi"), part("message-finish")]
+    assert play(body).dialect is Dialect.NONE
+
+
+@pytest.mark.parametrize("text", ["Hi", "x" * 2000])
+def test_events_of_adk_are_not_geminis(play, text):
+    """A run of Google's Agent Development Kit tells the usage in Gemini's words, and nothing marks where it ends."""
+    usage = {"candidatesTokenCount": 3, "promptTokenCount": 4}
+    event = {"modelVersion": "gemini-2.5-flash", "content": {"parts": [{"text": text}]}, "usageMetadata": usage}
+    actions = {"stateDelta": {}, "artifactDelta": {}, "requestedAuthConfigs": {}, "requestedToolConfirmations": {}}
+    ids = {"invocationId": "e-7f445caa", "author": "root_agent", "actions": actions, "id": "i", "timestamp": 1764574.51}
+    s = play([sse(event | ids)] * 3)
+    assert (s.dialect, s.reason, s.terminal) == (Dialect.NONE, Reason.COMPLETED, Terminal.NOT_CHECKED)
+    assert play([sse(event)]).dialect is Dialect.GEMINI
+
+
 def test_gemini_goes_on_after_an_early_finish(play):
     """A candidate that goes on takes back what another one, or a translating gateway, said of the end."""
     early, more = sse(gemini("", "STOP")), sse(gemini("b"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +77,7 @@ def dashboard(board: dict[str, Any]) -> list[str]:
             shown.append([f"**{panel['title']}**", "", ""])
             continue
         metric, formula, *_ = (part.partition(":** ")[2] for part in panel["description"].split("\n\n"))
-        shown.append([panel["title"], formula, metric.replace("|", "or")])
+        shown.append([panel["title"], formula, metric])
     return [f"## {board['title']}", "", text, "", *markdown_table(["panel", "shows", "from"], shown), ""]
 
 
@@ -154,12 +153,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check
-    stale = [name for name, page in PAGES.items() if not (HERE / name).exists() or (HERE / name).read_text() != page()]
-    for name in () if check else stale:
-        (HERE / name).write_text(PAGES[name]())
+    pages = {HERE / name: page() for name, page in PAGES.items()}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if check and stale:
-        sys.stderr.write(f"out of date: {', '.join(stale)}; run: make docs{os.linesep}")
-    return 1 if check and stale else 0
+        sys.stderr.write(f"out of date: {', '.join(path.name for path in stale)}; run: make docs\n")
+        return 1
+    for path in stale:
+        path.write_text(pages[path])
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ _COMPLETION = {
     "model": "m",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
 }
+_QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def _model(httpx: Any, chunks: int) -> Any:
@@ -43,7 +43,7 @@ def _model(httpx: Any, chunks: int) -> Any:
 
 
 def _read(stream: Any, chunks: int) -> float:
-    """Return the seconds that each chunk but the first takes, without what the end of the stream does."""
+    """Return what each chunk but the first takes, without what the end of the stream does."""
     next(stream)
     began = time.perf_counter()
     for _ in islice(stream, chunks - 1):
@@ -55,7 +55,7 @@ def _read(stream: Any, chunks: int) -> float:
 
 
 class HttpxClient:
-    """httpx itself."""
+    """httpx itself. Methods return seconds."""
 
     def __init__(self, name: str) -> None:
         self._instrument = HTTPX[name]()
@@ -68,12 +68,12 @@ class HttpxClient:
         return client
 
     def chunk(self, chunks: int) -> float:
-        """Return the seconds that a chunk takes."""
+        """Return what a chunk takes."""
         with self._client(chunks) as client, client.stream("POST", _CHAT, content=b'{"stream":true}') as response:
             return _read(response.iter_raw(), chunks)
 
     def request(self, requests: int) -> float:
-        """Return the seconds that a request takes which does not stream."""
+        """Return what a request takes that does not stream."""
         with self._client(0) as client:
             began = time.perf_counter()
             for _ in range(requests):
@@ -82,27 +82,26 @@ class HttpxClient:
 
 
 class OpenAIClient:
-    """The SDK of OpenAI, whose client is httpx2."""
+    """The SDK of OpenAI, whose client is httpx2. Methods return seconds."""
 
     def __init__(self, name: str) -> None:
         OPENAI[name]()
         self._openai = importlib.import_module("openai")
         self._httpx = importlib.import_module("httpx2")
-        self._ask = json.loads('{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
 
     def _client(self, chunks: int) -> Any:
         http = self._httpx.Client(transport=_model(self._httpx, chunks))
         return self._openai.OpenAI(api_key="none", base_url="http://model/v1", http_client=http)
 
     def chunk(self, chunks: int) -> float:
-        """Return the seconds that a chunk takes, parsed."""
+        """Return what a chunk takes, parsed."""
         with self._client(chunks) as client:
-            return _read(client.chat.completions.create(stream=True, **self._ask), chunks)
+            return _read(client.chat.completions.create(stream=True, **_QUESTION), chunks)
 
     def request(self, requests: int) -> float:
-        """Return the seconds that a request takes which does not stream."""
+        """Return what a request takes that does not stream."""
         with self._client(0) as client:
             began = time.perf_counter()
             for _ in range(requests):
-                client.chat.completions.create(**self._ask)
+                client.chat.completions.create(**_QUESTION)
             return (time.perf_counter() - began) / requests

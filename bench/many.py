@@ -67,7 +67,7 @@ async def looks(
     ``begin`` makes a stream that sends something each time the event is set. The garbage collector is off: it runs in
     whichever thread it happens to, and takes what it takes.
     """
-    gc.disable()  # of a process that does nothing else
+    gc.disable()
     with _holds(recorder=recorder) as holds:
         while recorder and not engine().recording():  # noqa: ASYNC110 - the watchdog's thread makes the file
             await asyncio.sleep(0.01)

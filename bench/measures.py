@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import instructions
-from bench.load import Served, served
-from bench.peers import ASGI, BARE, FASTAPI, HTTPX, IMPORTS, OPENAI, OURS
-from bench.pool import Figure, Worker, measure
+from bench.load import served
+from bench.peers import ASGI, BARE, EXCLUDED, FASTAPI, HTTPX, IMPORTS, OPENAI, OURS
+from bench.pool import QUIET, BenchError, Figure, measure, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-GROWTH = (10, 100, 1000, 10_000)
+    from bench.pool import Worker
+
 MOST_ROUTES = 1000
-GROWTH_OF = (BARE, OURS, "contrib ASGI, exclude_spans")
+GROWTH_OF = (BARE, OURS, EXCLUDED)
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Sizes:
     streams: int = 100
     open: int = 10_000
     open_fastapi: int = 1000
-    growth: Sequence[int] = GROWTH
+    open_turns: int = 2
+    growth: Sequence[int] = (10, 100, 1000, 10_000)
     few: int = 5
     """Turns of what hardly differs, or takes long."""
     served: int = 400
@@ -41,7 +41,20 @@ class Sizes:
     looks: int = 20
 
 
-TINY = Sizes(1, 20, 5, 3, 30, 20, (10, 20), 1, 16, 1, 1)
+TINY = Sizes(
+    turns=1,
+    chunks=20,
+    requests=5,
+    streams=3,
+    open=30,
+    open_fastapi=20,
+    open_turns=1,
+    growth=(10, 20),
+    few=1,
+    served=16,
+    served_turns=1,
+    looks=1,
+)
 """To see that everything runs."""
 
 Figures = dict[str, dict[str, Figure]]
@@ -58,7 +71,6 @@ class Run:
 
     sizes: Sizes
     asgi: Figures
-    uvicorn: dict[str, Served]
     fastapi: Figures
     growth: dict[str, dict[int, dict[str, Figure]]]
     looks: list[list[list[float]]]
@@ -67,65 +79,77 @@ class Run:
     counts: dict[tuple[str, str], float]
 
 
-@contextmanager
-def _workers(kind: str, names: Iterable[str]) -> Iterator[list[Worker]]:
-    """Have a process for each name."""
-    with tempfile.TemporaryDirectory() as folder:
-        workers = [Worker(kind, name, Path(folder)) for name in names]
-        try:
-            yield workers
-        finally:
-            for worker in workers:
-                worker.stop()
-
-
 def run(sizes: Sizes) -> Run:
     """Measure everything.
 
     Raises:
-        BenchError: A process does not measure.
+        BenchError: A process does not measure, or what it has in place tells nothing.
     """
-    with _workers("asgi", ASGI) as workers:
+    with processes("asgi", ASGI) as workers:
         asgi = _steps(workers, sizes)
-        asgi["memory"] = measure(workers, 2, "memory", count=sizes.open, dialect=True)
-        asgi["memory without dialect"] = measure(workers, 1, "memory", count=sizes.open, dialect=False)
+        for what, dialect in (("memory", True), ("memory without dialect", False)):
+            asgi[what] = measure(workers, sizes.open_turns, "memory", count=sizes.open, dialect=dialect)
         growth = _growth([worker for worker in workers if worker.name in GROWTH_OF], sizes)
-        mine = next(worker for worker in workers if worker.name == OURS)
+        asgi["uvicorn"] = served(workers, sizes.served_turns, sizes.served)
+    with processes("asgi", [OURS]) as (alone,):
         looks = [
-            mine.ask("looks", count=sizes.open, recorder=recorder, times=sizes.looks) for recorder in (False, True)
+            alone.ask("looks", count=sizes.open, recorder=recorder, times=sizes.looks) for recorder in (False, True)
         ]
-        uvicorn = served(workers, sizes.served_turns, sizes.served)
-    with _workers("fastapi", FASTAPI) as workers:
+    with processes("fastapi", FASTAPI) as workers:
         fastapi = _steps(workers, sizes)
-        fastapi["memory"] = measure(workers, 2, "memory", count=sizes.open_fastapi, dialect=True)
+        fastapi["memory"] = measure(workers, sizes.open_turns, "memory", count=sizes.open_fastapi, dialect=True)
     clients = {}
     for kind, names in (("httpx", HTTPX), ("openai", OPENAI)):
-        with _workers(kind, names) as workers:
-            clients[kind] = {
-                "chunk": measure(workers, sizes.turns, "chunk", chunks=sizes.chunks),
-                "request": measure(workers, sizes.turns, "request", requests=sizes.requests // 4),
-            }
-    return Run(sizes, asgi, uvicorn, fastapi, growth, looks, clients, _imports(sizes.few), instructions.count())
+        with processes(kind, names) as workers:
+            chunk = measure(workers, sizes.turns, "chunk", chunks=sizes.chunks)
+            hold_told(workers, sizes.turns)
+            request = measure(workers, sizes.turns, "request", requests=sizes.requests // 4)
+            clients[kind] = {"chunk": chunk, "request": request}
+    asgi["start"] = _starts("asgi", ASGI, sizes.few, "stream", streams=1)
+    clients["openai"]["start"] = _starts("openai", OPENAI, sizes.few, "request", requests=1)
+    return Run(sizes, asgi, fastapi, growth, looks, clients, _imports(sizes.few), instructions.count())
 
 
 def _steps(workers: list[Worker], sizes: Sizes) -> Figures:
+    stream = measure(workers, sizes.turns, "stream", streams=sizes.streams)
+    hold_told(workers, sizes.turns * sizes.streams)
     return {
+        "stream": stream,
         "chunk": measure(workers, sizes.turns, "chunk", chunks=sizes.chunks),
         "request": measure(workers, sizes.turns, "request", requests=sizes.requests),
-        "stream": measure(workers, sizes.turns, "stream", streams=sizes.streams),
     }
+
+
+def hold_told(workers: list[Worker], streams: int) -> None:
+    """Hold that each has told of so many streams: who tells of none may not be in place, and costs nothing.
+
+    Raises:
+        BenchError: One has not.
+    """
+    for worker in workers:
+        if worker.name != BARE and (told := worker.ask("told")) < streams:
+            raise BenchError(f"{worker.name}: has told of {told:.0f} of {streams} streams")
 
 
 def _growth(workers: list[Worker], sizes: Sizes) -> dict[str, dict[int, dict[str, Figure]]]:
-    largest = max(sizes.growth)
+    few, largest = sizes.few, max(sizes.growth)
     return {
         "chunks": {
-            n: measure(workers, sizes.few * 2, "chunk", chunks=n, streams=max(1, largest // 10 // n))
-            for n in sizes.growth
+            n: measure(workers, few * 2, "chunk", chunks=n, streams=max(1, largest // 10 // n)) for n in sizes.growth
         },
-        "open streams": {n: measure(workers, 2, "crowd", count=n, moves=sizes.few) for n in sizes.growth},
-        "routes": {n: measure(workers, sizes.few, "routes", routes=n) for n in sizes.growth if n <= MOST_ROUTES},
+        "open streams": {n: measure(workers, sizes.open_turns, "crowd", count=n, moves=few) for n in sizes.growth},
+        "routes": {n: measure(workers, few, "routes", routes=n) for n in sizes.growth if n <= MOST_ROUTES},
     }
+
+
+def _starts(kind: str, names: Iterable[str], times: int, first: str, **arguments: int) -> dict[str, Figure]:
+    """Return by name how long it takes to put something in place and do the first thing, each time in a new process."""
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(times):
+        for name, runs in seconds.items():
+            with processes(kind, [name]) as (worker,):
+                runs.append(worker.ask("start") + worker.ask(first, **arguments))
+    return {name: Figure.of(runs) for name, runs in seconds.items()}
 
 
 def _imports(times: int) -> dict[str, Figure]:
@@ -136,6 +160,6 @@ def _imports(times: int) -> dict[str, Figure]:
     for _ in range(times + 1):  # the first may have to compile
         for name, modules in IMPORTS.items():
             command = [sys.executable, "-c", code, *modules.split()]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, env={**os.environ, **QUIET}, capture_output=True, text=True, check=True)
             seconds[name].append(float(done.stdout.split()[-1]))
     return {name: Figure.of(runs[1:]) for name, runs in seconds.items()}

@@ -11,20 +11,33 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.load import CHUNKS, CONNECTIONS
-from bench.peers import API, BARE, OURS
+from bench.peers import API, BARE, EXCLUDED, OURS
 from bench.pool import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bench.measures import Run
+    from bench.measures import Figures, Run
 
 US, KIB, MS = 1e6, 1 / 1024, 1e3
-EXCLUDED = "contrib ASGI, exclude_spans"
+COLUMNS = {
+    "chunk": ("us a chunk", US, 2),
+    "request": ("us a request that does not stream", US, 1),
+    "stream": ("us a stream", US, 0),
+    "memory": ("KiB an open stream", KIB, 2),
+    "memory without dialect": ("the same, of no dialect", KIB, 2),
+    "start": ("ms a start", MS, 0),
+    "uvicorn": (f"processor's us, uvicorn's stream of {CHUNKS}", US, 0),
+}
+"""What is measured: in words, its unit, its digits."""
 _PACKAGES = (
     "opentelemetry-sdk",
     "opentelemetry-instrumentation-asgi",
+    "opentelemetry-instrumentation-fastapi",
     "fastapi",
+    "uvicorn",
+    "uvloop",
+    "httptools",
     "prometheus-fastapi-instrumentator",
     "starlette-exporter",
     "sentry-sdk",
@@ -32,6 +45,7 @@ _PACKAGES = (
     "elastic-apm",
     "logfire",
     "httpx",
+    "opentelemetry-instrumentation-httpx",
     "openai",
     "opentelemetry-instrumentation-openai",
     "openinference-instrumentation-openai",
@@ -66,7 +80,7 @@ TARGETS = (
         f"the same, times what {EXCLUDED} adds",
         0.4,
         lambda run: added(run.asgi["chunk"]) / added(run.asgi["chunk"], EXCLUDED),
-        "that looks at the type of each message and at nothing else",
+        "that reads neither the clock nor a body",
     ),
     Target(
         "a request that does not stream, us",
@@ -85,7 +99,7 @@ TARGETS = (
     Target(
         f"processor's time of uvicorn, {CHUNKS} chunks a stream, %",
         2,
-        lambda run: (run.uvicorn[OURS].processor.least / run.uvicorn[BARE].processor.least - 1) * 100,
+        lambda run: added(run.asgi["uvicorn"]) / run.asgi["uvicorn"][BARE].least * 100,
         "bare, uvicorn takes a microsecond or two a chunk where they follow one another without a pause, of which 2 % "
         "are less than one call of a function; most of what is added is a stream's beginning and end, its span first",
     ),
@@ -120,49 +134,45 @@ def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
 
 
+def number(figure: Figure, scale: float, digits: int) -> str:
+    """Return the least of a figure, and its spread."""
+    return f"{figure.least * scale:.{digits}f} (+{figure.spread * scale:.{digits}f})"
+
+
 def cell(figures: dict[str, Figure], name: str, scale: float, digits: int) -> str:
-    """Return what something adds, its spread, and how many times it is what we add."""
+    """Return what something adds, its spread, and how many times it is what we add; of the bare what it takes."""
+    if name == BARE:
+        return number(figures[name], scale, digits)
     more, mine = added(figures, name), added(figures, OURS)
     times = "" if name == OURS or mine <= 0 else f" x{max(0.0, more) / mine:.1f}"
-    return f"{more * scale:.{digits}f} (+{figures[name].spread * scale:.{digits}f}){times}"
+    return number(Figure(more, figures[name].spread), scale, digits) + times
+
+
+def _added(what: str, figures: Figures) -> list[str]:
+    columns = {step: form for step, form in COLUMNS.items() if step in figures}
+    rows = [
+        [name, *(cell(figures[step], name, scale, digits) for step, (_, scale, digits) in columns.items())]
+        for name in figures["chunk"]
+    ]
+    return table([what, *(said for said, *_ in columns.values())], rows)
 
 
 def _asgi(run: Run) -> list[str]:
-    columns = {"chunk": (US, 2), "request": (US, 1), "stream": (US, 0), "memory": (KIB, 2)}
-    columns["memory without dialect"] = (KIB, 2)
-    bare = run.uvicorn[BARE].processor.least
-    rows = [
-        [
-            name,
-            *(cell(run.asgi[what], name, *form) for what, form in columns.items()),
-            f"{run.uvicorn[name].rate:.0f}",
-            f"{bare / run.uvicorn[name].processor.least * 100:.1f} %",
-        ]
-        for name in run.asgi["chunk"]
-        if name != BARE
-    ]
-    head = ["", "us a chunk", "us a request that does not stream", "us a stream", "KiB an open stream"]
     return [
         "## A plain ASGI application",
         "",
-        *table([*head, "the same, of no dialect", "streams/s by uvicorn", "of bare, by processor"], rows),
-        f"A stream is one of one chunk, from its beginning to its span. KiB are of {run.sizes.open:,} open streams",
-        f"that have sent ten chunks. uvicorn's streams have {CHUNKS} chunks, {CONNECTIONS} connections ask for them,",
-        f"and bare it serves {run.uvicorn[BARE].rate:.0f} a second; the last column is the processor's time that it",
-        "takes bare, of what it takes with the hooks.",
+        *_added("", run.asgi),
+        "A stream is one of one chunk, from its beginning to its span; uvicorn's, with uvloop and httptools, have",
+        f"{CHUNKS} chunks, and {CONNECTIONS} connections ask for them. KiB are of {run.sizes.open:,} open streams that",
+        "have sent ten chunks, as tracemalloc counts them: what native code allocates for itself is not seen. A start",
+        "is the import, the putting in place, and the first stream.",
         "",
     ]
 
 
 def _fastapi(run: Run) -> list[str]:
-    columns = {"chunk": (US, 2), "request": (US, 0), "stream": (US, 0), "memory": (KIB, 1)}
-    rows = [
-        [name, *(cell(run.fastapi[what], name, *form) for what, form in columns.items())]
-        for name in run.fastapi["chunk"]
-        if name != BARE
-    ]
-    head = ["", "us a chunk", "us a request that does not stream", "us a stream"]
-    return ["## FastAPI", "", *table([*head, f"KiB an open stream of {run.sizes.open_fastapi:,}"], rows)]
+    open_streams = f"KiB are of {run.sizes.open_fastapi:,} open streams."
+    return ["## FastAPI", "", *_added("", run.fastapi), open_streams, ""]
 
 
 def _growth(run: Run) -> list[str]:
@@ -174,10 +184,7 @@ def _growth(run: Run) -> list[str]:
     }
     for what, sizes in run.growth.items():
         names = list(next(iter(sizes.values())))
-        rows = [
-            [name, *(f"{sizes[n][name].least * US:.2f} (+{sizes[n][name].spread * US:.2f})" for n in sizes)]
-            for name in names
-        ]
+        rows = [[name, *(number(sizes[n][name], US, 2) for n in sizes)] for name in names]
         lines += table([said[what], *(f"{n:,}" for n in sizes)], rows)
     return lines
 
@@ -187,9 +194,7 @@ def _watchdog(run: Run) -> list[str]:
     for name, looks in zip(("watchdog", "watchdog and recorder"), run.looks, strict=True):
         share, longest = _looked(looks)
         median = statistics.median(hold for _, hold in looks)
-        rows.append(
-            [name, f"{share.least * 100:.2f} (+{share.spread * 100:.2f})", f"{median * MS:.2f}", f"{longest * MS:.2f}"]
-        )
+        rows.append([name, number(share, 100, 2), f"{median * MS:.2f}", f"{longest * MS:.2f}"])
     return [
         "## The watchdog",
         "",
@@ -203,28 +208,24 @@ def _watchdog(run: Run) -> list[str]:
 
 
 def _clients(run: Run) -> list[str]:
-    lines = ["## Clients", "", "Synchronous, of a transport that answers at once.", ""]
-    for kind, figures in run.clients.items():
-        rows = [
-            [name, *(text for of in figures.values() for text in (f"{of[name].least * US:.2f}", cell(of, name, US, 2)))]
-            for name in figures["chunk"]
-        ]
-        lines += table([kind, "us a chunk", "added", "us a request that does not stream", "added"], rows)
-    return lines
+    how = "Synchronous, of a transport that answers at once; a start ends with the first request."
+    return ["## Clients", "", how, "", *(line for kind, it in run.clients.items() for line in _added(kind, it))]
 
 
 def _instructions(run: Run) -> list[str]:
     call = run.counts["chunk", BARE]
     rows = []
     for what in dict.fromkeys(what for what, _ in run.counts):
-        bare, mine, contrib = (run.counts.get((what, name)) for name in (BARE, "ours", "contrib"))
+        bare, mine, contrib = (run.counts.get((what, name)) for name in (BARE, OURS, EXCLUDED))
         more = [count - bare if count and bare else None for count in (mine, contrib)]
         rows.append([what, *("" if count is None else f"{count:,.0f} ({count / call:.1f})" for count in (bare, *more))])
     return [
         "## Instructions",
         "",
         "As callgrind counts them, whatever the machine's load; `make test` holds what we add against bounds. In",
-        "brackets: how many awaited calls of a function that does nothing take as many.",
+        "brackets: how many awaited calls of a function that does nothing take as many. A chunk is a whole event of",
+        "150 bytes, as everywhere above; named, it has a name, which is kept; cut, it ends within an event. No",
+        "recorder is on.",
         "",
         *table(["step", "bare", "added by otel-streaming", f"added by {EXCLUDED}"], rows),
     ]
@@ -241,16 +242,19 @@ def _targets(run: Run) -> list[str]:
 
 def text(run: Run) -> str:
     """Return the page."""
-    imports = [[name, f"{it.least * MS:.0f} (+{it.spread * MS:.0f})"] for name, it in run.imports.items()]
+    sizes = run.sizes
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return "\n".join(
         [
             "# What it costs",
             "",
             "Written by `make bench`: what is added to the same thing without, each in a process of its own, in turn;",
-            "the least of many runs, in brackets how far their median lies above it, after x how many times it is what",
-            "otel-streaming adds. No SDK has an exporter here, nor anything else to send to; ours has its crash",
-            f"recorder on. CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, shared,",
+            f"the least of {sizes.turns} runs, of memory of {sizes.open_turns}, by uvicorn of {sizes.served_turns}; in",
+            "brackets how far their median lies above it, after x how many times it is what otel-streaming adds. What",
+            "each has to tell is counted, so that nobody is measured who does not listen, and dropped: there is no",
+            "exporter. Nor is there a reader of metrics, which spares those that record some by OpenTelemetry, not us,",
+            "to sum them up. Ours has its defaults, the crash recorder among them.",
+            f"CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, shared,",
             f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d};",
             *textwrap.wrap(f"{packages}.", 118),
             "",
@@ -260,9 +264,6 @@ def text(run: Run) -> str:
             *_growth(run),
             *_watchdog(run),
             *_clients(run),
-            "## Import",
-            "",
-            *table(["", "ms"], imports),
             *_instructions(run),
         ]
     )

@@ -1,28 +1,60 @@
-"""Who is measured beside us, each put in place as its own documentation says, with nothing to send its data to.
+"""Who is measured beside us, each put in place as its own documentation says; what it would send is counted, no more.
 
 Each runs in a process of its own: what it patches it patches there. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import cache, partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from bench import workloads
+from bench.workloads import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.workloads import Site
-
 OURS = "otel-streaming"
 BARE = "bare"
+EXCLUDED = "contrib ASGI, exclude_spans"
 API = "OpenTelemetry's own, asyncio"
 
+_EXCLUDE = {"exclude_spans": ["send", "receive"]}
 
+
+class _Nowhere:
+    """Stands where a library sends what it has to tell."""
+
+    taken = 0
+
+    def take(self, *_: Any, **__: Any) -> None:
+        """Count it, and drop it."""
+        self.taken += 1
+
+
+_NOWHERE = _Nowhere()
+
+
+def told() -> float:
+    """Return how much the library in place has told so far: spans, transactions, requests that Prometheus would see."""
+    registry = resolve_name("prometheus_client:REGISTRY") if "prometheus_client" in sys.modules else None
+    samples = [sample for metric in registry.collect() for sample in metric.samples] if registry is not None else []
+    requests: float = sum(sample.value for sample in samples if sample.name.endswith("_requests_total"))
+    return _NOWHERE.taken + requests
+
+
+def _processor() -> Any:
+    base = resolve_name("opentelemetry.sdk.trace:SpanProcessor")
+    return type("Nowhere", (base,), {"on_end": _NOWHERE.take})()
+
+
+@cache
 def providers() -> None:
-    """Have the SDK, without an exporter."""
-    resolve_name("opentelemetry.trace:set_tracer_provider")(resolve_name("opentelemetry.sdk.trace:TracerProvider")())
+    """Have the SDK, without an exporter or a reader of metrics."""
+    provider = resolve_name("opentelemetry.sdk.trace:TracerProvider")()
+    provider.add_span_processor(_processor())
+    resolve_name("opentelemetry.trace:set_tracer_provider")(provider)
     resolve_name("opentelemetry.metrics:set_meter_provider")(resolve_name("opentelemetry.sdk.metrics:MeterProvider")())
 
 
@@ -45,9 +77,11 @@ def fastapi(site: Site, *, native: bool = False) -> Any:
 # -- plain ASGI -----------------------------------------------------------------------------------------------
 
 
-def _ours(app: Any) -> Any:
+def _ours(site: Site, between: Callable[[Any], Any] = lambda app: app) -> Any:
+    """Put both hooks around it, which stands for a framework's router, and the path for the route."""
     providers()
-    return workloads.ours(app)
+    router = resolve_name("otel_streaming.asgi:hooked_router")(Site.asgi, lambda scope: scope["path"])
+    return resolve_name("otel_streaming:StreamingMiddleware")(between(partial(router, site)))
 
 
 def _contrib(app: Any, **settings: Any) -> Any:
@@ -57,24 +91,24 @@ def _contrib(app: Any, **settings: Any) -> Any:
 
 def _sentry() -> None:
     transport = resolve_name("sentry_sdk.transport:Transport")
-    nowhere = type("Nowhere", (transport,), {"capture_envelope": lambda *_: None})
+    nowhere = type("Nowhere", (transport,), {"capture_envelope": _NOWHERE.take})
     resolve_name("sentry_sdk:init")(dsn="http://key@127.0.0.1:1/1", traces_sample_rate=1.0, transport=nowhere)
 
 
-def _sentry_asgi(app: Any) -> Any:
+def _sentry_asgi(site: Site) -> Any:
     _sentry()
-    return resolve_name("sentry_sdk.integrations.asgi:SentryAsgiMiddleware")(app, asgi_version=3)
+    return resolve_name("sentry_sdk.integrations.asgi:SentryAsgiMiddleware")(site.asgi, asgi_version=3)
 
 
 def _ddtrace() -> None:
     trace_filter = resolve_name("ddtrace.trace:TraceFilter")
-    dropped = type("Dropped", (trace_filter,), {"process_trace": lambda *_: None})
-    resolve_name("ddtrace.trace:tracer").configure(trace_processors=[dropped()])
+    nowhere = type("Nowhere", (trace_filter,), {"process_trace": _NOWHERE.take})
+    resolve_name("ddtrace.trace:tracer").configure(trace_processors=[nowhere()])
 
 
-def _ddtrace_asgi(app: Any) -> Any:
+def _ddtrace_asgi(site: Site) -> Any:
     _ddtrace()
-    return resolve_name("ddtrace.contrib.asgi:TraceMiddleware")(app)
+    return resolve_name("ddtrace.contrib.asgi:TraceMiddleware")(site.asgi)
 
 
 _ELASTIC = {
@@ -86,27 +120,30 @@ _ELASTIC = {
 }
 
 
-def _elastic_asgi(app: Any) -> Any:
-    return resolve_name("elasticapm.contrib.asgi:ASGITracingMiddleware")(app, **_ELASTIC)
+def _elastic_asgi(site: Site) -> Any:
+    app = resolve_name("elasticapm.contrib.asgi:ASGITracingMiddleware")(site.asgi, **_ELASTIC)
+    app.client.tracer.queue_func = _NOWHERE.take
+    return app
 
 
 def _logfire() -> Any:
     logfire = resolve_name("logfire")
-    logfire.configure(send_to_logfire=False, console=False)
+    logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[_processor()])
     return logfire
 
 
-ASGI: dict[str, Callable[[Any], Any]] = {
-    BARE: workloads.bare,
+ASGI: dict[str, Callable[[Site], Any]] = {
+    BARE: lambda site: site.asgi,
     OURS: _ours,
-    "contrib ASGI, exclude_spans": lambda app: _contrib(app, exclude_spans=["send", "receive"]),
-    "contrib ASGI": _contrib,
+    EXCLUDED: lambda site: _contrib(site.asgi, **_EXCLUDE),
+    f"{OURS} with {EXCLUDED}": lambda site: _ours(site, partial(_contrib, **_EXCLUDE)),
+    "contrib ASGI": lambda site: _contrib(site.asgi),
     "sentry-sdk": _sentry_asgi,
     "ddtrace": _ddtrace_asgi,
     "elastic-apm": _elastic_asgi,
-    "logfire": lambda app: _logfire().instrument_asgi(app),
+    "logfire": lambda site: _logfire().instrument_asgi(site.asgi),
 }
-"""By name: what is put around a plain ASGI application."""
+"""By name: what makes an instrumented ASGI application of the site."""
 
 # -- FastAPI --------------------------------------------------------------------------------------------------
 
@@ -122,10 +159,10 @@ def _native(site: Site) -> Any:
     return fastapi(site, native=True)
 
 
-def _fastapi_contrib(site: Site) -> Any:
+def _fastapi_contrib(site: Site, **settings: Any) -> Any:
     providers()
     app = fastapi(site)
-    resolve_name("opentelemetry.instrumentation.fastapi:FastAPIInstrumentor").instrument_app(app)
+    resolve_name("opentelemetry.instrumentation.fastapi:FastAPIInstrumentor").instrument_app(app, **settings)
     return app
 
 
@@ -153,7 +190,8 @@ def _fastapi_ddtrace(site: Site) -> Any:
 
 
 def _fastapi_elastic(site: Site) -> Any:
-    client = resolve_name("elasticapm.contrib.starlette:make_apm_client")(_ELASTIC)
+    client = resolve_name("elasticapm.contrib.starlette:make_apm_client")(**_ELASTIC)
+    client.tracer.queue_func = _NOWHERE.take
     app = fastapi(site)
     app.add_middleware(resolve_name("elasticapm.contrib.starlette:ElasticAPM"), client=client)
     return app
@@ -169,6 +207,7 @@ FASTAPI: dict[str, Callable[[Site], Any]] = {
     BARE: fastapi,
     OURS: _fastapi_ours,
     "FastAPI native": _native,
+    "contrib FastAPI, exclude_spans": lambda site: _fastapi_contrib(site, **_EXCLUDE),
     "contrib FastAPI": _fastapi_contrib,
     "prometheus-fastapi-instrumentator": _instrumentator,
     "starlette_exporter": _exporter,
@@ -223,18 +262,8 @@ OPENAI: dict[str, Callable[[], None]] = {
 """By name: what instruments the SDK of OpenAI, or the client below it."""
 
 IMPORTS = {
-    OURS: "otel_streaming.instrumentor otel_streaming.asgi",
+    OURS: "otel_streaming.instrumentor otel_streaming.asgi otel_streaming._recorder",
     API: "asyncio opentelemetry.metrics opentelemetry._logs opentelemetry.trace "
     "opentelemetry.instrumentation.instrumentor",
-    "contrib ASGI": "opentelemetry.instrumentation.asgi",
-    "contrib FastAPI": "opentelemetry.instrumentation.fastapi",
-    "prometheus-fastapi-instrumentator": "prometheus_fastapi_instrumentator",
-    "starlette_exporter": "starlette_exporter",
-    "sentry-sdk": "sentry_sdk sentry_sdk.integrations.asgi",
-    "ddtrace": "ddtrace ddtrace.contrib.asgi",
-    "elastic-apm": "elasticapm elasticapm.contrib.asgi",
-    "logfire": "logfire",
-    "openllmetry": "opentelemetry.instrumentation.openai",
-    "openinference": "openinference.instrumentation.openai",
 }
 """By name: what is imported to have it."""

@@ -10,7 +10,8 @@ import os
 import statistics
 import subprocess
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-_QUIET = {
+QUIET = {
     "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
     "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+    "DD_TRACE_STARTUP_LOGS": "false",
     "TRACELOOP_TELEMETRY": "false",
-    "OTEL_PYTHON_STREAMING_LOGS": "off",
 }
-"""So that nobody looks for a server of his own."""
+"""So that nobody looks for a server of its own."""
 
 
 class BenchError(RuntimeError):
@@ -47,14 +48,14 @@ class Figure(NamedTuple):
 class Worker:
     """One process, which has one library in place."""
 
-    def __init__(self, kind: str, name: str, folder: Path) -> None:
+    def __init__(self, kind: str, name: str, folder: Path, module: str = "bench.worker", **env: str) -> None:
         self.name = name
         self._log = folder / f"{kind}-{name.replace(' ', '-')}.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", kind, name],
+                [sys.executable, "-m", module, kind, name],
                 cwd=ROOT,
-                env={**os.environ, **_QUIET, "OTEL_PYTHON_STREAMING_STATE_DIR": str(folder / "state")},
+                env={**os.environ, **QUIET, "OTEL_PYTHON_STREAMING_STATE_DIR": str(folder / "state"), **env},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -85,6 +86,17 @@ class Worker:
             pass
 
 
+@contextmanager
+def processes(kind: str, names: Iterable[str], *module: str, **env: str) -> Iterator[list[Worker]]:
+    """Have a process for each name."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as started:
+        workers = []
+        for name in names:
+            workers.append(Worker(kind, name, Path(folder), *module, **env))
+            started.callback(workers[-1].stop)
+        yield workers
+
+
 def in_turn(workers: list[Worker], times: int) -> Iterator[Worker]:
     """Yield each so many times, every time another one first."""
     for turn in range(times):
@@ -93,9 +105,10 @@ def in_turn(workers: list[Worker], times: int) -> Iterator[Worker]:
 
 
 def measure(workers: list[Worker], times: int, method: str, **arguments: Any) -> dict[str, Figure]:
-    """Return by name what each measures in so many turns."""
+    """Return by name what each measures in so many turns, one figure in each or several."""
     runs: dict[str, list[float]] = {worker.name: [] for worker in workers}
     sys.stderr.write(f"{method} {arguments}: {len(workers)} x {times}\n")
     for worker in in_turn(workers, times):
-        runs[worker.name].append(worker.ask(method, **arguments))
+        answer = worker.ask(method, **arguments)
+        runs[worker.name] += answer if isinstance(answer, list) else [answer]
     return {name: Figure.of(figures) for name, figures in runs.items()}

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from otel_streaming import StreamingMiddleware
-from otel_streaming.asgi import hooked_router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,6 +17,8 @@ NAMED = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
     b'"delta":{"type":"text_delta","text":"Hello"}}\n\n'
 )
+CUT = EVENT[90:] + EVENT[:90]
+"""Ends in the midst of an event, and goes on with one: who does not send whole events cuts them anywhere."""
 TICK = b"data: tick\n\n"
 DONE = b"data: [DONE]\n\n"
 STREAM = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
@@ -53,13 +51,15 @@ class Site:
         chunks: How many chunks a stream has.
         event: Each of them.
         seconds: What the sending of all chunks has taken so far.
-        moved: How many chunks the streams have sent that stay open, each when ``move`` is set.
+        waiting: How many streams stay open, all their chunks sent.
+        moved: How many more they have sent, each one when ``move`` is set.
     """
 
     def __init__(self) -> None:
         self.chunks = 1
         self.event = EVENT
         self.seconds = 0.0
+        self.waiting = 0
         self.moved = 0
         self.move = asyncio.Event()
 
@@ -69,6 +69,7 @@ class Site:
         if path == "/wait":
             for _ in range(chunks):
                 yield bytes(memoryview(event))
+            self.waiting += 1
             while await self.move.wait():
                 self.moved += 1
                 yield bytes(memoryview(event))
@@ -96,25 +97,6 @@ class Site:
             await send(chunk)
         self.seconds += time.perf_counter() - began
         await send(LAST)
-
-
-def bare(app: Any) -> Any:
-    """Add nothing."""
-
-    async def call(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
-    return call
-
-
-def ours(app: Any) -> Any:
-    """Add both hooks; the path is the route."""
-
-    async def call(_: Any, scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
-    router = hooked_router(call, lambda scope: scope["path"])
-    return StreamingMiddleware(partial(router, None))
 
 
 def scope(path: str) -> dict[str, Any]:

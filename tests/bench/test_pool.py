@@ -2,7 +2,9 @@
 
 import pytest
 
-from bench.peers import BARE, OURS
+from bench import server
+from bench.measures import hold_told
+from bench.peers import BARE, EXCLUDED, OURS
 from bench.pool import BenchError, Figure, Worker, in_turn, measure
 
 ASKED = {
@@ -52,6 +54,27 @@ def test_no_answer(start):
     worker = start("asgi", "nobody")
     with pytest.raises(BenchError, match=r"(?s)nobody: no answer to chunk.*KeyError: 'nobody'"):
         worker.ask("chunk", chunks=1)
+
+
+def test_told(start):
+    """Each tells of its streams; who tells of none is told of, and not measured."""
+    workers = [start("asgi", name) for name in (BARE, OURS, EXCLUDED)]
+    measure(workers, 2, "stream", streams=3)
+    hold_told(workers, 6)
+    workers[0].name = "out of place"
+    with pytest.raises(BenchError, match="out of place: has told of 0 of 6 streams"):
+        hold_told(workers, 6)
+
+
+def test_open_streams_that_end(monkeypatch):
+    """What does not keep its streams open is not measured as if it did."""
+    monkeypatch.setattr(server, "_LONGEST", 0.1)
+
+    async def refuses(scope, receive, send):
+        pass
+
+    with pytest.raises(TimeoutError):
+        server.Asgi(lambda _: refuses).memory(2, dialect=True)
 
 
 def test_in_turn():

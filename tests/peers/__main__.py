@@ -5,15 +5,13 @@ Writes the tables of docs/comparison.md; with a name only that one is asked, and
 
 import http.client
 import http.server
-import json
-import os
-import subprocess
 import sys
 import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.pool import BenchError, processes
 from tests.peers import attach
 from tests.peers.worker import DONE, EVENT
 
@@ -34,15 +32,8 @@ READ = {
     "error": "an error as an event",
     "status": "503",
 }
-QUIET = {
-    "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
-    "DD_REMOTE_CONFIGURATION_ENABLED": "false",
-    "DD_TRACE_STARTUP_LOGS": "false",
-    "TRACELOOP_TELEMETRY": "false",
-    "OTEL_PYTHON_STREAMING_STATE_DIR": "off",
-    "OTEL_PYTHON_STREAMING_ROUTES": "*",
-}
-"""So that nobody looks for a server of its own; and that a 503 of ours counts."""
+SETTINGS = {"OTEL_PYTHON_STREAMING_STATE_DIR": "off", "OTEL_PYTHON_STREAMING_ROUTES": "*"}
+"""So that a 503 of ours counts."""
 PACKAGES = (
     *("ddtrace", "elastic-apm", "fastapi", "langfuse", "logfire", "openai", "openinference-instrumentation-openai"),
     *("opentelemetry-instrumentation-fastapi", "opentelemetry-instrumentation-genai-openai"),
@@ -50,25 +41,16 @@ PACKAGES = (
 )
 
 
-class Worker:
-    """A process with one library in place."""
+def process(kind, name):
+    """Have one with one library in place."""
+    return processes(kind, [name], "tests.peers.worker", **SETTINGS)
 
-    def __init__(self, kind, name):
-        command = [sys.executable, "-m", "tests.peers.worker", kind, name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, env={**os.environ, **QUIET}, text=True, **pipes)
-        self.port = int(self.process.stdout.readline())
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=30)
-
-    def told(self, line=""):
-        self.process.stdin.write(f"{line}\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+def in_place(name, found):
+    """Return what a tool has told of each ending, if it tells anything of a good one."""
+    if not found["whole"]["told"]:
+        raise BenchError(f"{name} tells nothing of a good end: it is not in place")
+    return found
 
 
 class Model(http.server.BaseHTTPRequestHandler):
@@ -116,17 +98,18 @@ def visit(port, ending):
 def serving(name):
     """Return what a tool tells of each ending of a stream that is served."""
     found = {}
-    with Worker("server", name) as worker:
+    with process("server", name) as (worker,):
+        port = worker.ask("port")
         for ending in SERVED:
-            visit(worker.port, ending)
-            found[ending] = worker.told()
-    return found
+            visit(port, ending)
+            found[ending] = worker.ask("heard")
+    return in_place(name, found)
 
 
 def reading(name, base):
     """Return what a tool tells of each ending of a stream that is read by OpenAI's SDK."""
-    with Worker("client", name) as worker:
-        return {ending: worker.told(f"{base}/{ending}") for ending in READ}
+    with process("client", name) as (worker,):
+        return in_place(name, {ending: worker.ask("read", base=f"{base}/{ending}") for ending in READ})
 
 
 def table(endings, rows):

@@ -157,7 +157,7 @@ def _of_ddtrace(span):
 
 def elastic(app):
     make = resolve_name("elasticapm.contrib.starlette:make_apm_client")
-    client = make({"service_name": "peer", "disable_send": True, "central_config": False, "cloud_provider": False})
+    client = make(service_name="peer", disable_send=True, central_config=False, cloud_provider=False)
     heard = []
     client.queue = client.tracer.queue_func = lambda kind, data, **_: heard.append((kind, data))
     app.add_middleware(resolve_name("elasticapm.contrib.starlette:ElasticAPM"), client=client)

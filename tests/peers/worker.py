@@ -1,8 +1,4 @@
-"""One process that has one library in place, asked by lines: ``python -m tests.peers.worker server|client NAME``.
-
-As a server it serves on the port that it says first; a line asks what has been told meanwhile. As a client each line is
-an address to ask by OpenAI's SDK. It answers in JSON.
-"""
+"""``python -m tests.peers.worker server|client NAME``: a process that has one library in place, asked as in bench."""
 
 import asyncio
 import json
@@ -10,6 +6,7 @@ import sys
 import threading
 import time
 
+from bench.worker import main
 from tests.peers import attach
 
 CHUNK = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "word "}}]}
@@ -56,45 +53,47 @@ def service(*, native):
     return app
 
 
-def say(line):
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def answer(told, **more):
-    """Say what has been told, once it has been: spans come a moment after the end."""
+    """Return what has been told, once it has been: spans come a moment after the end."""
     words, until = [], time.monotonic() + 3
     while time.monotonic() < until:
         if new := told():
             words += new
             until = min(until, time.monotonic() + 0.5)
         time.sleep(0.05)
-    say(json.dumps({"told": words, **more}))
+    return {"told": words, **more}
 
 
-def serve(name):
-    """Serve until standard input ends."""
-    import uvicorn
+class Server:
+    """Serves."""
 
-    app = service(native=name == "FastAPI's own")
-    told = attach.SERVERS[name](app)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    threading.Thread(target=server.run, daemon=True).start()
-    while not server.started:
-        time.sleep(0.05)
-    say(server.servers[0].sockets[0].getsockname()[1])
-    for _ in sys.stdin:
-        answer(told)
+    def __init__(self, name):
+        import uvicorn
+
+        app = service(native=name == "FastAPI's own")
+        self._told = attach.SERVERS[name](app)
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+        threading.Thread(target=self._server.run, daemon=True).start()
+
+    def port(self):
+        while not self._server.started:
+            time.sleep(0.05)
+        return self._server.servers[0].sockets[0].getsockname()[1]
+
+    def heard(self):
+        return answer(self._told)
 
 
-def read(name):
-    """Read what is asked for by OpenAI's SDK."""
-    told = attach.CLIENTS[name](None)
-    import openai
+class Client:
+    """Reads by OpenAI's SDK."""
 
-    say(0)
-    for line in sys.stdin:
-        client = openai.OpenAI(base_url=line.strip(), api_key="none", max_retries=0)
+    def __init__(self, name):
+        self._told = attach.CLIENTS[name](None)
+
+    def read(self, base):
+        import openai
+
+        client = openai.OpenAI(base_url=base, api_key="none", max_retries=0)
         caller = "completed"
         try:
             messages = [{"role": "user", "content": "hello"}]
@@ -102,8 +101,8 @@ def read(name):
                 pass
         except Exception as error:
             caller = type(error).__name__
-        answer(told, caller=caller)
+        return answer(self._told, caller=caller)
 
 
 if __name__ == "__main__":
-    {"server": serve, "client": read}[sys.argv[1]](sys.argv[2])
+    main({"server": Server, "client": Client}, *sys.argv[1:])

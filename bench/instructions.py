@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.client import HttpxClient
-from bench.peers import ASGI, BARE, EXCLUDED, OURS
+from bench.peers import ASGI, BARE, COMPARED, OURS
 from bench.pool import BenchError
 from bench.workloads import CUT, EVENT, NAMED, Site, serve
 from stack import find_or_build
@@ -48,7 +48,7 @@ def _client(name: str, what: str, steps: int) -> None:
 def _works() -> Iterator[tuple[str, str, int, Callable[[int], None]]]:
     """Yield of what there are steps, the variant, how many of them are enough, and what takes that many."""
     site = Site()
-    apps = {name: ASGI[name](site) for name in (BARE, OURS, EXCLUDED)}
+    apps = {name: ASGI[name](site) for name in COMPARED}
     for what, steps in (*((what, 400) for what in _EVENTS), ("request", 100), ("stream", 50)):
         for name, app in apps.items():
             yield what, name, steps, partial(_asgi, site, app, what)
@@ -74,7 +74,7 @@ def _children() -> None:
         print(json.dumps([what, name, steps, *children]), flush=True)
 
 
-def count() -> dict[tuple[str, str], float]:
+def count() -> dict[str, dict[str, float]]:
     """Return the instructions of one step, by what it is a step of (``chunk``) and who is in place; no recorder is.
 
     Raises:
@@ -93,15 +93,16 @@ def count() -> dict[tuple[str, str], float]:
     if done.returncode:
         raise BenchError(done.stderr[-2000:])
     totals = {int(process): int(total) for process, total in _TOTAL.findall(done.stderr)}
-    return {
-        (what, name): (totals[twice] - totals[once]) / steps
-        for what, name, steps, once, twice in map(json.loads, done.stdout.splitlines())
-    }
+    counts: dict[str, dict[str, float]] = {}
+    for what, name, steps, once, twice in map(json.loads, done.stdout.splitlines()):
+        counts.setdefault(what, {})[name] = (totals[twice] - totals[once]) / steps
+    return counts
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
         _children()
     else:
-        for (what, name), instructions in count().items():
-            print(f"{what:16} {name:30} {instructions:9.0f}")
+        for what, counts in count().items():
+            for name, instructions in counts.items():
+                print(f"{what:16} {name:30} {instructions:9.0f}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench import instructions
 from bench.load import served
-from bench.peers import ASGI, BARE, EXCLUDED, FASTAPI, HTTPX, IMPORTS, OPENAI, OURS
-from bench.pool import QUIET, BenchError, Figure, measure, processes
+from bench.peers import ASGI, BARE, COMPARED, FASTAPI, HTTPX, IMPORTS, OPENAI, OURS
+from bench.pool import ALIKE, BenchError, Figure, measure, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.pool import Worker
 
 MOST_ROUTES = 1000
-GROWTH_OF = (BARE, OURS, EXCLUDED)
+"""Far more than are told apart."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Sizes:
     streams: int = 100
     open: int = 10_000
     open_fastapi: int = 1000
-    open_turns: int = 2
     growth: Sequence[int] = (10, 100, 1000, 10_000)
     few: int = 5
     """Turns of what hardly differs, or takes long."""
@@ -48,7 +47,6 @@ TINY = Sizes(
     streams=3,
     open=30,
     open_fastapi=20,
-    open_turns=1,
     growth=(10, 20),
     few=1,
     served=16,
@@ -66,7 +64,7 @@ class Run:
     """What one run has measured.
 
     ``growth`` is by what grows, how far, and name; ``looks``, without and with the recorder, has the watchdog's share
-    of a core and its longest hold (s) of each look; ``counts`` are instructions, by step and variant.
+    of a core and its longest hold (s) of each look; ``counts`` are instructions, by step and name.
     """
 
     sizes: Sizes
@@ -76,7 +74,7 @@ class Run:
     looks: list[list[list[float]]]
     clients: dict[str, Figures]
     imports: dict[str, Figure]
-    counts: dict[tuple[str, str], float]
+    counts: dict[str, dict[str, float]]
 
 
 def run(sizes: Sizes) -> Run:
@@ -88,8 +86,8 @@ def run(sizes: Sizes) -> Run:
     with processes("asgi", ASGI) as workers:
         asgi = _steps(workers, sizes)
         for what, dialect in (("memory", True), ("memory without dialect", False)):
-            asgi[what] = measure(workers, sizes.open_turns, "memory", count=sizes.open, dialect=dialect)
-        growth = _growth([worker for worker in workers if worker.name in GROWTH_OF], sizes)
+            asgi[what] = measure(workers, 1, "memory", count=sizes.open, dialect=dialect)
+        growth = _growth([worker for worker in workers if worker.name in COMPARED], sizes)
         asgi["uvicorn"] = served(workers, sizes.served_turns, sizes.served)
     with processes("asgi", [OURS]) as (alone,):
         looks = [
@@ -97,7 +95,7 @@ def run(sizes: Sizes) -> Run:
         ]
     with processes("fastapi", FASTAPI) as workers:
         fastapi = _steps(workers, sizes)
-        fastapi["memory"] = measure(workers, sizes.open_turns, "memory", count=sizes.open_fastapi, dialect=True)
+        fastapi["memory"] = measure(workers, 1, "memory", count=sizes.open_fastapi, dialect=True)
     clients = {}
     for kind, names in (("httpx", HTTPX), ("openai", OPENAI)):
         with processes(kind, names) as workers:
@@ -137,7 +135,7 @@ def _growth(workers: list[Worker], sizes: Sizes) -> dict[str, dict[int, dict[str
         "chunks": {
             n: measure(workers, few * 2, "chunk", chunks=n, streams=max(1, largest // 10 // n)) for n in sizes.growth
         },
-        "open streams": {n: measure(workers, sizes.open_turns, "crowd", count=n, moves=few) for n in sizes.growth},
+        "open streams": {n: measure(workers, 1, "crowd", count=n, moves=few) for n in sizes.growth},
         "routes": {n: measure(workers, few, "routes", routes=n) for n in sizes.growth if n <= MOST_ROUTES},
     }
 
@@ -160,6 +158,6 @@ def _imports(times: int) -> dict[str, Figure]:
     for _ in range(times + 1):  # the first may have to compile
         for name, modules in IMPORTS.items():
             command = [sys.executable, "-c", code, *modules.split()]
-            done = subprocess.run(command, env={**os.environ, **QUIET}, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, env={**os.environ, **ALIKE}, capture_output=True, text=True, check=True)
             seconds[name].append(float(done.stdout.split()[-1]))
     return {name: Figure.of(runs[1:]) for name, runs in seconds.items()}

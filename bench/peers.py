@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 OURS = "otel-streaming"
 BARE = "bare"
 EXCLUDED = "contrib ASGI, exclude_spans"
+COMPARED = (BARE, OURS, EXCLUDED)
+"""Whose growth is measured, and whose instructions are counted."""
 API = "OpenTelemetry's own, asyncio"
 
 _EXCLUDE = {"exclude_spans": ["send", "receive"]}

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-QUIET = {
+ALIKE = {
     "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
     "DD_REMOTE_CONFIGURATION_ENABLED": "false",
     "DD_TRACE_STARTUP_LOGS": "false",
     "TRACELOOP_TELEMETRY": "false",
+    "PYTHONDONTWRITEBYTECODE": "",
 }
-"""So that nobody looks for a server of its own."""
+"""So that nobody looks for a server of its own, and a checkout is imported as compiled as what is installed."""
 
 
 class BenchError(RuntimeError):
@@ -55,7 +56,7 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, kind, name],
                 cwd=ROOT,
-                env={**os.environ, **QUIET, "OTEL_PYTHON_STREAMING_STATE_DIR": str(folder / "state"), **env},
+                env={**os.environ, **ALIKE, "OTEL_PYTHON_STREAMING_STATE_DIR": str(folder / "state"), **env},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

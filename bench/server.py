@@ -64,6 +64,7 @@ class Asgi:
             self._site.event = EVENT
 
     async def _held(self, count: int) -> float:
+        await self._close(await self._open(10))  # what is made once is no stream's
         tracemalloc.start()
         tasks = await self._open(count)
         gc.collect()

@@ -4,16 +4,23 @@ A function puts one in place and returns how to ask what it has told so far; it 
 before it is asked for, since what these libraries patch, they patch in the whole process.
 """
 
+from collections import Counter
 from pkgutil import resolve_name
 
 RED = "ERROR"
 
 
-def providers():
-    """Have OpenTelemetry's SDK, with spans that are kept here."""
+def kept():
+    """Return an exporter that keeps spans here, and what hands it each."""
     exporter = resolve_name("opentelemetry.sdk.trace.export.in_memory_span_exporter:InMemorySpanExporter")()
+    return exporter, resolve_name("opentelemetry.sdk.trace.export:SimpleSpanProcessor")(exporter)
+
+
+def providers():
+    """Have OpenTelemetry's SDK."""
+    exporter, processor = kept()
     provider = resolve_name("opentelemetry.sdk.trace:TracerProvider")()
-    provider.add_span_processor(resolve_name("opentelemetry.sdk.trace.export:SimpleSpanProcessor")(exporter))
+    provider.add_span_processor(processor)
     resolve_name("opentelemetry.trace:set_tracer_provider")(provider)
     return exporter
 
@@ -65,36 +72,31 @@ def contrib(app):
     return ends(exporter, _is_server)
 
 
-def logfire(app):
-    module = resolve_name("logfire")
-    exporter = resolve_name("opentelemetry.sdk.trace.export.in_memory_span_exporter:InMemorySpanExporter")()
-    processor = resolve_name("opentelemetry.sdk.trace.export:SimpleSpanProcessor")(exporter)
+def _logfire():
+    module, (exporter, processor) = resolve_name("logfire"), kept()
     module.configure(send_to_logfire=False, console=False, additional_span_processors=[processor])
+    return module, exporter
+
+
+def logfire(app):
+    module, exporter = _logfire()
     module.instrument_fastapi(app)
     return ends(exporter, _is_server)
 
 
-def _counted(samples):
-    """Tell by how much counters have grown."""
-    before = samples()
+def _prometheus(metric, label):
+    """Tell which of a metric's counters have grown, by a label's values."""
+    registry, before = resolve_name("prometheus_client:REGISTRY"), Counter()
 
     def told():
-        now = samples()
-        grown = [name for name, value in now.items() if value > before.get(name, 0)]
-        before.update(now)
+        nonlocal before
+        now = Counter()
+        for sample in (s for m in registry.collect() for s in m.samples if s.name == metric):
+            now[sample.labels[label]] += sample.value
+        grown, before = list(now - before), now
         return grown
 
     return told
-
-
-def _prometheus(metric, label):
-    registry = resolve_name("prometheus_client:REGISTRY")
-
-    def samples():
-        found = [s for m in registry.collect() for s in m.samples if s.name == metric]
-        return {s.labels[label]: sum(o.value for o in found if o.labels[label] == s.labels[label]) for s in found}
-
-    return _counted(samples)
 
 
 def instrumentator(app):
@@ -198,10 +200,7 @@ def _instrumented(where):
 
 
 def _logfire_openai(_):
-    module = resolve_name("logfire")
-    exporter = resolve_name("opentelemetry.sdk.trace.export.in_memory_span_exporter:InMemorySpanExporter")()
-    processor = resolve_name("opentelemetry.sdk.trace.export:SimpleSpanProcessor")(exporter)
-    module.configure(send_to_logfire=False, console=False, additional_span_processors=[processor])
+    module, exporter = _logfire()
     module.instrument_openai()
     return ends(exporter, lambda span: not span.name.endswith("(pending)"))
 

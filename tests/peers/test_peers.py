@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.peers.__main__ import SERVED, serving
+from bench.pool import BenchError
+from tests.peers.__main__ import SERVED, in_place, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -20,3 +21,10 @@ def test_who_reads_no_end_marker_tells_a_cut_end_like_a_good_one():
     told = {ending: said["told"] for ending, said in serving("contrib FastAPI").items()}
     assert told["cut"] == told["whole"] == ["200"]
     assert told["raises"] == ["200 ERROR RuntimeError"]
+
+
+def test_who_tells_nothing_of_a_good_end_comes_into_no_table():
+    """A tool that is not in place is no tool that tells nothing."""
+    found = {"whole": {"told": []}, "status": {"told": ["503"]}}
+    with pytest.raises(BenchError, match="nobody tells nothing of a good end"):
+        in_place("nobody", found)

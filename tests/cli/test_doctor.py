@@ -294,7 +294,9 @@ def test_another_python(cli, tmp_path):
     assert refused.returncode == 1
     assert "No module named 'otel_streaming'" in refused.stderr
     assert "pip install otel-streaming where the service runs" in refused.stderr
-    assert cli("doctor", "--", "no-such-server").returncode == 2
+    for command, said in {"no-such-server": "no such program", "sh": "give the command that it starts"}.items():
+        refused = cli("doctor", "--", command, "-c", "uvicorn a:a")
+        assert (refused.returncode, said in refused.stderr) == (2, True)
     refused = cli("doctor", "--", "opentelemetry-instrument", "python", "app.py", env={"PATH": "/usr/bin:/bin"})
     assert refused.returncode == 1
     assert "opentelemetry-instrument: No such file or directory; give the command" in refused.stderr

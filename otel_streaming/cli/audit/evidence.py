@@ -228,4 +228,4 @@ class Evidence:
         """Return why a read was not made, or tells nothing."""
         if way is Way.LEAVE and self.sent_before:
             return "the service had sent all of it before the client could leave"
-        return self.missing.get(way, "the limit of requests or of time was reached")
+        return self.missing.get(way, "no further request was allowed, or no time was left")

@@ -29,7 +29,8 @@ _STOP = (
 def _not_left(e: Evidence) -> Finding | None:
     if e.left is not None:
         return None
-    return unknown(f"no stream was left at half way: {e.why(Way.LEAVE)}", "allow for it, or a longer answer")
+    more = "allow for it (--yes, --max-requests, --max-seconds), or ask for a longer answer"
+    return unknown(f"no stream was left at half way: {e.why(Way.LEAVE)}", more)
 
 
 # -- noticed? -------------------------------------------------------------------------------------------------

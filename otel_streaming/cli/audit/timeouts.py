@@ -87,7 +87,7 @@ def _ended_badly(e: Evidence) -> Finding | None:
     if not bad:
         return None
     said = f"{counted(len(bad), 'stream')} of {len(stayed)} ended as {in_words(bad[0].summary.reason)}"
-    advice = "mend that first: its log, or the traces named here, tell more"
+    advice = "mend that first: the service's log, or the traces named here, tell more"
     return (fail if bad == stayed else warn)(f"{said} after {seconds(bad[0].seconds)}", advice)
 
 

@@ -38,7 +38,7 @@ def look(command: list[str]) -> Case:
     Without a command it is run as the README has it.
 
     Raises:
-        UsageError: There is no such program.
+        UsageError: There is no such program, or it is none of Python.
         StopError: The probe could not tell anything.
     """
     argv, program = _probe(command)
@@ -58,7 +58,7 @@ def _probe(command: list[str]) -> tuple[list[str], str]:
     What a script or a module of one's own starts its name does not tell: it has none here.
 
     Raises:
-        UsageError: There is no such program.
+        UsageError: There is no such program, or it is none of Python.
     """
     module = ["-m", "otel_streaming.cli.doctor.probe"]
     if not command:
@@ -67,11 +67,13 @@ def _probe(command: list[str]) -> tuple[list[str], str]:
     found = shutil.which(command[at])
     if found is None and at == 0:
         raise UsageError(f"{command[0]}: no such program; give the command that starts the service")
-    program = Path(command[at]).name
+    program, python = Path(command[at]).name, _python_of(found) if found else "python"
+    if python is None and program not in SERVERS:
+        raise UsageError(f"{program} is no Python program; give the command that it starts")
     if program.startswith("python") or program.endswith(".py"):
         run = command[command.index("-m", at) + 1] if "-m" in command[at:-1] else ""
         program = run if run in SERVERS else ""
-    return [*command[:at], _python_of(found) if found else "python", *module], program
+    return [*command[:at], python or sys.executable, *module], program
 
 
 def _position(command: list[str]) -> int:
@@ -82,13 +84,13 @@ def _position(command: list[str]) -> int:
     return next(known, next(behind, 0))
 
 
-def _python_of(program: str) -> str:
-    """Return the Python that runs a program: its own, or the one in its first lines (pip writes two kinds)."""
+def _python_of(program: str) -> str | None:
+    """Return the Python that runs a program: itself, or the one in its first lines (pip writes two kinds)."""
     if Path(program).name.startswith("python"):
         return program
     with Path(program).open("rb") as script:
-        named = re.search(rb"(?:#!|''' ?\")(/[^\s\"]*python[0-9.]*)", script.read(300))
-    return named[1].decode() if named else sys.executable
+        named = re.search(rb"(?:#!(?:/usr/bin/env )?|''' ?\")([^\s\"]*python[0-9.]*)", script.read(300))
+    return named[1].decode() if named else None
 
 
 def _run(argv: list[str]) -> tuple[dict[str, Any], str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
 
-from otel_streaming import observe, semconv
+from otel_streaming import observe
 from otel_streaming._config import PREFIX, Settings, read_settings
 from otel_streaming._engine import engine
 from otel_streaming._registry import Registry
@@ -58,8 +58,6 @@ class Facts:
     """Modules that are installed and hooked."""
     unhooked: list[str]
     """Modules that are installed, and of a version that is not known."""
-    service: str
-    """``service.name``, as told with each span."""
     records: bool
     """Whether a span of ours would record."""
     provider: str
@@ -108,7 +106,6 @@ def look() -> Facts:
         native=_imports("fastapi.telemetry"),
         hooked=hooked,
         unhooked=unhooked,
-        service=str(_resource(provider).get(semconv.SERVICE_NAME, "")),
         records=Telemetry(Settings(), Registry(), instruments=False).records(),
         provider=f"{type(provider).__module__}.{type(provider).__qualname__}",
         versions=dict(_versions()),
@@ -118,10 +115,6 @@ def look() -> Facts:
         flushed=_stream(),
         said=said.lines,
     )
-
-
-def _resource(provider: Any) -> Any:
-    return getattr(getattr(provider, "resource", None), "attributes", {})
 
 
 def _instrumentors() -> Iterator[tuple[str, bool]]:

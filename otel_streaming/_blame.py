@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from otel_streaming.semconv import Dialect, Kind, Origin, Outcome, Reason, Result
@@ -42,13 +41,12 @@ def blamed(own: StreamSummary, feeds: Sequence[Feed], *, declared: bool = False)
     bad = _unanswered(feeds)
     if bad is None or own.outcome in {Outcome.CANCELLED, Outcome.UNKNOWN}:
         return own
-    told = replace(own, upstream_outcome=bad.outcome, upstream_reason=bad.reason)
+    told = own._replace(upstream_outcome=bad.outcome, upstream_reason=bad.reason)
     if own.bad:
-        return told if own.reason in _OWN else replace(told, origin=Origin.UPSTREAM)
+        return told if own.reason in _OWN else told._replace(origin=Origin.UPSTREAM)
     if declared or len(feeds) > 1 or not _passed_through(own, bad):
-        return replace(told, masked=True)
-    return replace(
-        told,
+        return told._replace(masked=True)
+    return told._replace(
         masked=True,
         result=Result.SILENT,
         outcome=Outcome.TRUNCATED,

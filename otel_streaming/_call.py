@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar, copy_context
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._causes import Cause, cause_of_reading
@@ -193,7 +192,7 @@ class Call(Reading):
     def _verdict(self, stream: Stream) -> StreamSummary:
         summary = super()._verdict(stream)
         held_back = self.paced and self._events > 0 and buffered(summary, stream, summary.chunks + self._events)
-        return replace(summary, server_address=self._host, cache=self._cache, buffered=held_back)
+        return summary._replace(server_address=self._host, cache=self._cache, buffered=held_back)
 
     def _close_books(self, stream: Stream, summary: StreamSummary, *, attempt: bool) -> None:
         if self._feed is not None:

@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from otel_streaming._folder import Folder, place
@@ -139,7 +138,7 @@ class Recorder(Journal):
             known = capped(series) if isinstance(series, Shape) else series._replace(shape=capped(series.shape))
             counts[known] += count
         streams = [
-            dead._replace(summary=replace(dead.summary, shape=capped(dead.summary.shape))) for dead in found.streams
+            dead._replace(summary=dead.summary._replace(shape=capped(dead.summary.shape))) for dead in found.streams
         ]
         return found._replace(counts=dict(counts), streams=streams)
 

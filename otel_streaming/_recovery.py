@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from otel_streaming._causes import Cause
@@ -127,5 +126,5 @@ def _dead(slot: Open, progress: Progress | None, wall: float) -> Dead:
     stream.failed(last, Cause(reason, ORIGIN.get(reason, Origin.SERVER)))
     summary = summarise(stream, last)
     # How its gaps were spread went with the process.
-    summary = replace(summary, headers_at=None, gap_max=progress.gap_max, gap_counts=(), dead=True)
+    summary = summary._replace(headers_at=None, gap_max=progress.gap_max, gap_counts=(), dead=True)
     return Dead(summary, slot.trace_id, slot.span_id, slot.sampled)

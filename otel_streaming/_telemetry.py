@@ -50,6 +50,7 @@ _FIRST_EVENTS, _LAST_EVENTS = 4, 28
 _LOGS_PER_SECOND = 10
 _MODEL_NAMES = 50
 _MAX_TEXT = 256
+"""Characters after which a string is no name any more."""
 _MAX_DEAD = 1000
 """Streams of one dead process that get a span; all are counted."""
 
@@ -309,7 +310,11 @@ class Telemetry:
             sc.OUTCOME: s.outcome,
             sc.RESULT: s.result,
         }
-        return {key: _bounded(value) for key, value in values.items() if value is not None}
+        return {
+            key: value[:_MAX_TEXT] if isinstance(value, str) else value  # cut, a word is a plain string as well
+            for key, value in values.items()
+            if value is not None
+        }
 
     def _model(self, name: str | None) -> str | None:
         if name is None or not self._settings.model_names:
@@ -447,13 +452,8 @@ class _TokenBucket:
         return held_back
 
 
-def _bounded(value: Any) -> Any:
-    """Cut a string where it is no name any more; cut, a word of an enumeration is a plain string as well."""
-    return value[:_MAX_TEXT] if isinstance(value, str) else value
-
-
 def _name(s: StreamSummary) -> str:
-    return " ".join(_bounded(word) for word in ("stream", s.method, s.server_address or s.shape.route) if word)
+    return " ".join(word[:_MAX_TEXT] for word in ("stream", s.method, s.server_address or s.shape.route) if word)
 
 
 def _wall_clock() -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_streaming._stream import Life
 from otel_streaming.semconv import (
@@ -56,8 +55,7 @@ _RESULT = {
 }
 
 
-@dataclass(frozen=True)
-class StreamSummary:
+class StreamSummary(NamedTuple):
     """All that is known of one ended stream.
 
     Times (``..._at``) are seconds on the caller's monotonic clock, durations seconds, sizes bytes. A stall is

@@ -114,13 +114,16 @@ class Watch(Exchange):
 
     # -- told by the adapters, in the order of an exchange ---------------------------------------------------
 
-    @harmless
     def enter(self, scope: Any, template: Callable[[Any], str | None]) -> bool:
         """A framework's router is entered; returns whether it handles the exchange itself, and before its answer.
 
         Of routers in routers the last one knows the route: ``template`` tells it when it has been chosen.
         """
-        if self.answered or not self._ours(scope):
+        try:
+            if self.answered or not self._ours(scope):
+                return False
+        except Exception:  # noqa: BLE001 - a scope we cannot read; guarded here, since it runs for every request
+            self.give_up()
             return False
         self._template, self._scope = template, scope
         if self._context is None:  # of the outermost router: the server span, not a mounted application's own

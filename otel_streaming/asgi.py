@@ -22,6 +22,7 @@ from otel_streaming._watch import Server, watch_over
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from otel_streaming._exchange import F
     from otel_streaming._watch import Watch
 
     Scope = MutableMapping[str, Any]
@@ -40,6 +41,7 @@ _ENDING = {_BODY, "http.response.pathsend", "http.response.zerocopysend"}
 HOLD = 1.0
 """Seconds for which lifespan.shutdown may be held back, and for which a flush may last."""
 _POLL = 0.005
+_COROUTINE_MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
 class StreamingMiddleware:
@@ -70,17 +72,17 @@ class StreamingMiddleware:
             engine()  # looks for those who died before, also where the application refuses its lifespan
             await self.app(scope, _holding(self.server, receive), _flushing(send))
             return
-        doors = _DOORS.get(kind)
+        hooks = _HOOKS.get(kind)
         around = watched.get(None)  # an application may serve a request of its own in process
-        watch = _new_watch(scope, around) if doors is not None and KEY not in scope else None
-        if doors is None or watch is None:
+        watch = _new_watch(scope, around) if hooks is not None and KEY not in scope else None
+        if hooks is None or watch is None:
             await self.app(scope, receive, send)
             return
         watch.wire_done = False
         watch.server = self.server
         watch.peer = peer_of(receive, send)
         try:
-            await self.app(scope, doors.listening(watch, receive), doors.forwarding(watch, send))
+            await self.app(scope, *hooks.outer(watch, receive, send))
         except BaseException as exception:
             watch.returned(exception)
             raise
@@ -101,15 +103,15 @@ def hooked_router(original: Router, template: Template) -> Router:
 
     @functools.wraps(original)
     async def entered(router: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        watch, doors = scope.get(KEY), _DOORS.get(scope["type"])
-        if watch is None and doors is not None and KEY not in scope:  # no outer hook: stand in for it
+        watch, hooks = scope.get(KEY), _HOOKS.get(scope["type"])
+        if watch is None and hooks is not None and KEY not in scope:  # no outer hook: stand in for it
             await StreamingMiddleware(functools.partial(entered, router))(scope, receive, send)
             return
-        if watch is None or doors is None or not watch.enter(scope, template):
+        if watch is None or hooks is None or not watch.enter(scope, template):
             await original(router, scope, receive, send)
             return
         try:
-            await original(router, scope, receive, doors.counting(watch, send))
+            await original(router, scope, *hooks.inner(watch, receive, send))
         except BaseException as exception:
             watch.broke(exception)
             raise
@@ -133,66 +135,62 @@ def _new_watch(scope: Scope, around: Watch | None) -> Watch | None:
     return watch
 
 
-def _listening(watch: Watch, receive: Receive) -> Receive:
-    return functools.partial(_listen, watch, receive)  # half the size of a closure
+def _mark_coroutine_function(function: F) -> F:
+    """Mark a function that returns an awaitable as one, for those who ask (asgiref warns about others)."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = _COROUTINE_MARK  # type: ignore[attr-defined] # noqa: SLF001 - what asyncio looks for
+    return function
 
 
-async def _listen(watch: Watch, receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        watch.left()
-    return message
+class _Messages:
+    """The messages of one HTTP exchange, as they pass a hook.
 
+    Methods of an object, not closures: while a stream is open it holds two of these, at a third of the memory.
+    """
 
-def _forwarding(watch: Watch, send: Send) -> Send:
-    """Watch what goes to the wire; a plain function, since with an inner hook it only looks."""
-    counting: Send | None = None
+    __slots__ = ("_inner", "_mine", "_receive", "_send", "_watch")
 
-    def forwarding(message: Message) -> Awaitable[None]:
-        nonlocal counting
+    def __init__(self, watch: Watch, receive: Receive, send: Send, *, inner: bool) -> None:
+        self._watch, self._receive, self._send, self._inner = watch, receive, send, inner
+        self._mine = False  # whether the body is this hook's to count
+
+    async def listen(self) -> Message:
+        """Pass on what the client sends."""
+        receive = self._receive
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            self._watch.left()
+        return message
+
+    @_mark_coroutine_function
+    def forward(self, message: Message) -> Awaitable[None]:
+        """Pass on what goes to the wire; a plain function, since with an inner hook it only looks."""
+        watch = self._watch
         counted = watch.forwarded
         try:
             if not (counted and message.get("more_body")):
-                _to_the_wire(watch, message)
+                self._to_the_wire(message)
         except Exception:  # noqa: BLE001 - a message we cannot read is the server's to judge
             watch.give_up()
-        if counted:
-            return send(message)
-        if counting is None:
-            counting = _counting(watch, send, inner=False)
-        return counting(message)
+        send = self._send if counted else self.count
+        return send(message)
 
-    return _mark_coroutine_function(forwarding)
-
-
-def _to_the_wire(watch: Watch, message: Message) -> None:
-    if message["type"] in _ENDING:
-        if watch.peer.disconnected:  # after the final message it means nothing
-            watch.left()
-        watch.wire_done = not message.get("more_body")
-    elif watch.forwarded and message["type"] == _START:
-        watch.rewire(message["status"])
-
-
-def _counting(watch: Watch, send: Send, *, inner: bool) -> Send:  # noqa: C901 - of the function inside
-    """Count what the application sends, if this hook is the first to see the headers: messages come from inside."""
-    clock, peer = watch.clock, watch.peer
-    mine = False
-
-    async def counting(message: Message) -> None:  # noqa: C901 - runs for every token: a call costs more than a branch
-        nonlocal mine
-        stream = None
+    async def count(self, message: Message) -> None:  # noqa: C901 - runs for every token: a call costs more than a branch
+        """Pass on what the application sends, and count it."""
+        watch, send, stream = self._watch, self._send, None
+        clock = watch.clock
         try:
-            if not (mine and message.get("more_body")):
-                mine = _other_message(watch, message, mine=mine, inner=inner)
-            elif (watched := watch.stream) is None:
+            if not (self._mine and message.get("more_body")):
+                self._begin_or_end(message)
+            elif (stream := watch.stream) is None:
                 watch.plain(len(message.get("body", b"")))
             else:
-                if peer.disconnected:
+                if watch.peer.disconnected:
                     watch.left()
                 body = message.get("body")
-                if body and watched.chunk(clock(), body):
-                    stream = watched
+                if not body or not stream.chunk(clock(), body):
+                    stream = None
                 if not watch.counted:
                     watch.consider(clock())
         except Exception:  # noqa: BLE001 - a message we cannot read is the server's to judge
@@ -205,40 +203,53 @@ def _counting(watch: Watch, send: Send, *, inner: bool) -> Send:  # noqa: C901 -
         if stream is not None:  # there was progress
             stream.idle_since = clock()
 
-    return counting
+    def _to_the_wire(self, message: Message) -> None:
+        watch = self._watch
+        if message["type"] in _ENDING:
+            if watch.peer.disconnected:  # after the final message it means nothing
+                watch.left()
+            watch.wire_done = not message.get("more_body")
+        elif watch.forwarded and message["type"] == _START:
+            watch.rewire(message["status"])
+
+    def _begin_or_end(self, message: Message) -> None:
+        """Take headers, if this hook is the first to see them (messages come from inside), or a final message."""
+        kind, watch = message["type"], self._watch
+        if kind == _START and not watch.answered:
+            headers = message.get("headers", ())
+            if iter(headers) is headers:  # may be read once only (ASGI allows any iterable)
+                message["headers"] = headers = list(headers)
+            if watch.peer.disconnected:
+                watch.left()
+            watch.forwarded = self._inner
+            watch.respond(message["status"], headers)
+            self._mine = True
+        elif self._mine and kind in _ENDING:
+            if watch.peer.disconnected:
+                watch.left()
+            # A file sent by its name (pathsend) has no body here: the server knows its length.
+            watch.finish(message.get("body", b"") if kind == _BODY else None)
 
 
-def _other_message(watch: Watch, message: Message, *, mine: bool, inner: bool) -> bool:
-    """Take headers or a final message; returns whether the body to come is this hook's to count."""
-    kind = message["type"]
-    if kind == _START and not watch.answered:
-        headers = message.get("headers", ())
-        if iter(headers) is headers:  # may be read once only (ASGI allows any iterable)
-            message["headers"] = headers = list(headers)
-        if watch.peer.disconnected:
-            watch.left()
-        watch.forwarded = inner
-        watch.respond(message["status"], headers)
-        return True
-    if mine and kind in _ENDING:
-        if watch.peer.disconnected:
-            watch.left()
-        # A file sent by its name (pathsend) has no body here: the server knows its length.
-        watch.finish(message.get("body", b"") if kind == _BODY else None)
-    return mine
+def _outer(watch: Watch, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    messages = _Messages(watch, receive, send, inner=False)
+    return messages.listen, messages.forward
 
 
-class _Doors(NamedTuple):
-    """What stands between server and application in exchanges of one kind."""
-
-    listening: Callable[[Watch, Receive], Receive]
-    forwarding: Callable[[Watch, Send], Send]
-    counting: Callable[[Watch, Send], Send]
+def _inner(watch: Watch, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    return receive, _Messages(watch, receive, send, inner=True).count
 
 
-_DOORS = {
-    "http": _Doors(_listening, _forwarding, functools.partial(_counting, inner=True)),
-    "websocket": _Doors(websocket.listening, websocket.forwarding, lambda _, send: send),
+class _Hooks(NamedTuple):
+    """What ``receive`` and ``send`` become at each hook, in exchanges of one kind."""
+
+    outer: Callable[[Watch, Receive, Send], tuple[Receive, Send]]
+    inner: Callable[[Watch, Receive, Send], tuple[Receive, Send]]
+
+
+_HOOKS = {
+    "http": _Hooks(_outer, _inner),
+    "websocket": _Hooks(websocket.outer, lambda _, receive, send: (receive, send)),
 }
 
 
@@ -286,17 +297,6 @@ async def all_ended() -> None:
 async def flush() -> None:
     """End what a server left open, and hand over what has not been exported, for no longer than a hold may last."""
     await _until(engine().finish())
-
-
-def _mark_coroutine_function(function: Send) -> Send:
-    """Mark a function that returns an awaitable as one, for those who ask (asgiref warns about others)."""
-    if sys.version_info >= (3, 12):
-        return inspect.markcoroutinefunction(function)
-    function._is_coroutine = _COROUTINE_MARK  # type: ignore[attr-defined] # noqa: SLF001 - what asyncio looks for
-    return function
-
-
-_COROUTINE_MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
 async def _until(done: Callable[[], bool]) -> None:

@@ -23,7 +23,12 @@ _GONE = "Disconnected"
 """What daphne's ``send`` raises where the ASGI spec says OSError (autobahn.exception)."""
 
 
-def listening(watch: Watch, receive: Receive) -> Receive:
+def outer(watch: Watch, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Return what ``receive`` and ``send`` become at the outer hook."""
+    return _listening(watch, receive), _forwarding(watch, send)
+
+
+def _listening(watch: Watch, receive: Receive) -> Receive:
     """Watch what the client sends: nothing of it counts but its end."""
     watch.asked = Protocol.WEBSOCKET
     watch.parting = parting_of(receive)
@@ -37,7 +42,7 @@ def listening(watch: Watch, receive: Receive) -> Receive:
     return listening
 
 
-def forwarding(watch: Watch, send: Send) -> Send:
+def _forwarding(watch: Watch, send: Send) -> Send:
     """Watch what the application sends: each message is a chunk, a close frame the end.
 
     It counts when it has been sent: daphne refuses most codes. A server may wait there for the client's own.

@@ -1,7 +1,6 @@
 """The state machine of one stream: scripts of what happens, and the verdicts they lead to."""
 
 import itertools
-from dataclasses import FrozenInstanceError
 
 import pytest
 from hypothesis import given, settings
@@ -371,7 +370,7 @@ def test_times_and_sizes(begin):
     assert (s.started_at, s.headers_at, s.first_chunk_at, s.ended_at) == (0.0, 1.0, 4.0, 6.0)
     assert (s.chunks, s.keepalives, s.size, s.first_chunk_size) == (2, 1, 3 * len(TICK) + len(PING), len(TICK))
     assert (s.method, s.status, s.shape.route) == ("POST", 200, "/r")
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         s.chunks = 3
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextvars import copy_context
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -365,8 +364,7 @@ def test_every_string_is_bounded(sdk, texts, method):
     error, model, finish, host, value, route, identity = texts
     registry = Registry()
     shape = SHAPE._replace(route=registry.cap_route(route))
-    told = replace(
-        played(DELTA, shape=shape, recent=3),
+    told = played(DELTA, shape=shape, recent=3)._replace(
         error=error,
         model=model,
         finish_reason=finish,
@@ -507,7 +505,7 @@ def test_threads_share_the_limit(sdk):
 
 
 def dead(trace_id=TRACE, number=1, sampled=False):
-    summary = replace(played(TICK, bad=True), gap_counts=(), dead=True)
+    summary = played(TICK, bad=True)._replace(gap_counts=(), dead=True)
     return [Dead(summary, trace_id, PARENT, sampled)] * number
 
 

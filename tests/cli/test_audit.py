@@ -2,20 +2,15 @@
 
 import contextlib
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY  # of what is over too soon to be left in time
 
 import pytest
+from audited import Writer, endpoints, nginx
 
 from stack import free_ports, listens
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from audited import Writer, endpoints, nginx
 
 PASS, WARN, FAIL, UNKNOWN = "pass", "warn", "fail", "not determined"
 

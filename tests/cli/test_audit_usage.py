@@ -1,8 +1,6 @@
 """``otel-streaming audit``: what it refuses and how it says what to do; what it sends, asks first, and never shows."""
 
 import contextlib
-import datetime as dt
-import ipaddress
 import json
 import os
 import pty
@@ -15,20 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from audited import Writer
+from certificates import certificate
 from typer.testing import CliRunner
 
 from otel_streaming.cli.app import app
 from otel_streaming.cli.audit.curl import from_curl, from_words
 from otel_streaming.cli.options import UsageError
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from audited import Writer
-
 from stack import free_ports
 
 QUICK = ("--receive", "0", "--long", "5")
@@ -141,29 +132,11 @@ def test_a_redirect_at_the_same_place_is_followed(cli, writer):
     assert [path for _, path, *_ in writer.asked] == ["/old", "/stream", "/stream", "/stream"]
 
 
-def certificate(folder):
-    """Write a certificate for 127.0.0.1 that nobody has signed but itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "audited")])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = builder.add_extension(names, critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    path = folder / "audited.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 def test_tls(cli, tmp_path):
     """A certificate nobody vouches for is refused, with the two ways on; each of them leads to a report."""
-    pem = certificate(tmp_path)
+    certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with Writer() as server:
         server.pieces = 4
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -171,7 +144,7 @@ def test_tls(cli, tmp_path):
         told = refused(cli("audit", *QUICK, url))
         assert "is not trusted (self-signed certificate): give its authority by curl's --cacert, or -k" in told
         server.greeting = 0.5  # the time to leave is counted from the request, and not from the handshake
-        for option in (["-k"], ["--cacert", pem]):
+        for option in (["-k"], ["--cacert", tmp_path / "cert.pem"]):
             done = cli("audit", *QUICK, "--json", "--max-requests", 2, "curl", *option, url)
             assert done.returncode == 0, done.stderr
             reads = json.loads(done.stdout)["reads"]

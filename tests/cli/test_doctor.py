@@ -159,6 +159,7 @@ def test_the_port_of_the_other_protocol(doctor, stack):
     assert reach({**over_grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_grpc}, "traces") is None
     over_grpc["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.otlp_endpoint
     assert "does not speak HTTP/2" in reach(over_grpc, "traces")[0]
+    assert reach({**over_grpc, "OTEL_TRACES_EXPORTER": "otlp_proto_http"}, "traces") is None
     with_tls = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_endpoint.replace("http:", "https:")}
     assert "speaks no TLS" in reach(with_tls, "traces")[1]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from otel_streaming._version import __version__
 from otel_streaming._words import REASONS
 from otel_streaming.cli.audit.questions import QUESTIONS
-from otel_streaming.cli.audit.words import seconds
+from otel_streaming.cli.audit.words import counted, seconds
 from otel_streaming.cli.finding import STYLES, Verdict
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ def as_json(found: Report) -> str:
 
 def as_markdown(found: Report) -> str:
     """Return it as a page or a comment."""
-    lines = [f"## Streaming audit: `{found.asked}`", "", f"{len(found.evidence.reads)} reads; {found.inside}.", ""]
+    lines = [
+        f"## Streaming audit: `{found.asked}`",
+        "",
+        f"{counted(len(found.evidence.reads), 'read')}; {found.inside}.",
+        "",
+    ]
     lines += ["| question | verdict | evidence | what to do |", "|---|---|---|---|"]
     for question, answer in found.answers:
         lines.append(_row(question.text, f"**{answer.verdict.value}**", answer.seen, answer.fix))

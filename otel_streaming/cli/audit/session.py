@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from otel_streaming.cli.audit.curl import from_curl, from_url, from_words
 from otel_streaming.cli.audit.inside import Inside
 from otel_streaming.cli.audit.run import Run
+from otel_streaming.cli.audit.words import counted
 from otel_streaming.cli.options import OTLP_PORT, UsageError
 from otel_streaming.cli.receiver import Receiver, ReceiverError
 
@@ -62,7 +63,7 @@ def request(words: list[str], line: str) -> Asked:
 
 def _agreed(asked: Asked, bounds: Bounds, *, yes: bool) -> Bounds:
     """Say what is going to be done; ask before a call is repeated that may cost money, or else do not repeat it."""
-    _say(f"up to {bounds.requests} requests, {bounds.seconds:.0f} s in all, {bounds.longest:.0f} s each")
+    _say(f"up to {counted(bounds.requests, 'request')}, {bounds.seconds:.0f} s in all, {bounds.longest:.0f} s each")
     if yes or bounds.requests == 1 or not asked.costs:
         return bounds
     if not sys.stdin.isatty():

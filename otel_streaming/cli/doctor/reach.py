@@ -31,11 +31,17 @@ def setting(environ: Mapping[str, str], signal: str, name: str) -> str:
     return own or environ.get(f"{_OTLP}{name}", "").strip()
 
 
+def _over_grpc(environ: Mapping[str, str], signal: str) -> bool:
+    """Tell whether a signal goes over gRPC: by the exporter's whole name, else by the protocol."""
+    chosen = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "")
+    return "_grpc" in chosen if "otlp_" in chosen else setting(environ, signal, "PROTOCOL") == "grpc"
+
+
 def endpoint(environ: Mapping[str, str], signal: str) -> str:
     """Return where a signal is sent to, by the OTLP exporter specification: a base URL gets the signal's path."""
     own = environ.get(f"{_OTLP}{signal.upper()}_ENDPOINT", "").strip()
     base = environ.get(f"{_OTLP}ENDPOINT", "").strip()
-    if setting(environ, signal, "PROTOCOL") == "grpc":
+    if _over_grpc(environ, signal):
         return own or base or "http://localhost:4317"
     return own or f"{(base or 'http://localhost:4318').rstrip('/')}/v1/{signal}"
 
@@ -58,7 +64,7 @@ def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
     except OSError as error:
         return f"a certificate or key that is set cannot be used: {error}", _CERTIFICATES
     try:
-        if get("PROTOCOL") == "grpc":
+        if _over_grpc(environ, signal):
             return _reach_grpc(url, trusted)
         return _reach_http(url, parse_env_headers(get("HEADERS"), liberal=True), trusted)
     except (httpx.HTTPError, OSError, ValueError) as error:

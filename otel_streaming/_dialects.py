@@ -119,6 +119,15 @@ class Rule(NamedTuple):
     begun: Told | None = None
 
 
+_RESPONSES = Rule(
+    Dialect.OPENAI_RESPONSES,
+    sniff=_value("type", r"response\.(?:created|queued|in_progress)"),
+    ends=_value("type", r"response\.(?:completed|incomplete)"),
+    errors=Pattern(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
+    aborts=_value("type", r"response\.cancelled"),
+    incomplete=_value("type", r"response\.incomplete"),
+    tells=True,
+)
 _CLOSED = Pattern(rb"\A\n\]\Z")
 _RUN_ID = rb'\Ametadata\n\s*\{\s*"run_id"\s*:.*\n'
 _RPC = rb'\n[ \t]*(?:\[\s*)?\{(?=.*"jsonrpc"\s*:\s*"2\.0")'
@@ -168,15 +177,9 @@ RULES: tuple[Rule, ...] = (
         finish=_value("finish_reason", r"\w{1,64}"),
         tells=True,
     ),
-    Rule(
-        Dialect.OPENAI_RESPONSES,
-        # One that is taken up again (`starting_after`) begins with any event, and each is numbered.
-        sniff=Pattern(rb'"type"\s*:\s*"response\.(?:created|queued|in_progress|[\w.]{1,64}"\s*,\s*"sequence_number)"'),
-        ends=_value("type", r"response\.(?:completed|incomplete)"),
-        errors=Pattern(rb'\Aerror\n|\n[ \t]*\{\s*"type"\s*:\s*"error"|"type"\s*:\s*"response\.failed"'),
-        aborts=_value("type", r"response\.cancelled"),
-        incomplete=_value("type", r"response\.incomplete"),
-        tells=True,
+    _RESPONSES,
+    _RESPONSES._replace(  # taken up again (`starting_after`) it begins with any event; so may who passes some on
+        sniff=Pattern(rb'"type"\s*:\s*"response\.[\w.]{1,64}"\s*,\s*"sequence_number"'), optional=True
     ),
     Rule(
         Dialect.ANTHROPIC_MESSAGES,

@@ -111,7 +111,7 @@ def elide(block: bytes, raw: int = RAW) -> bytes:
         block = block[comments.end() :]
     if len(block) <= HEAD + raw:
         return block
-    places = (block.rfind(key, HEAD - RAW, len(block) - raw + len(key)) for key in _TELLING)
+    places = sorted(block.rfind(key, HEAD - RAW, len(block) - raw + len(key)) for key in _TELLING)
     told = [found[0] for at in places if at > 0 and (found := _TOLD.match(block, at))]
     return b"\0".join([block[:HEAD], *told, block[-raw:]])
 
@@ -208,7 +208,7 @@ class Tail(Generic[Found]):
             self._examine(blocks)
         if blocks and (self.found is not None or self.ends == NEVER):
             known = self._blocks(self.kept)[0]
-            kept = [elide(block) for block in _last([*known, *blocks])]
+            kept = _last([elide(block) for block in [*known, *blocks][-3:]])  # without its comments one may be short
             self._keep(self._delimiter.join([*kept, b""]))
         self.open = elide(rest, RAW + 2)  # it may end in half a delimiter
         if half_crlf:

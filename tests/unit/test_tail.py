@@ -64,7 +64,7 @@ DATA = st.one_of(
 )
 SSE_EVENT = st.builds(
     lambda name, data: name + b"data: " + data + b"\n\n",
-    st.sampled_from([b"", b"", b"event: message_delta\n", b"id: 7\nevent: x\n", b": why\n"]),
+    st.sampled_from([b"", b"", b"event: message_delta\n", b"id: 7\nevent: x\n", b": why\n", b":" * 700 + b"\n"]),
     DATA,
 )
 COMMENTS = st.builds(lambda n: b": ping\n\n" * n, st.sampled_from([1, 3, 200]))
@@ -192,6 +192,12 @@ def test_padding_before_an_event_does_not_use_up_its_head():
     """Comments that belong to a long event's block are left out of what is kept of it."""
     block = b":" + b" " * 2048 + b"\nevent: x\ndata: " + CHAT % (b"y" * 300) + b"\n\n"
     assert fed([block]).last() == [Event(b"x", CHAT % (b"y" * 300))]
+
+
+def test_a_short_event_is_short_under_its_padding():
+    """Whether comments before a short event came with it or in a message before, as many events are known."""
+    events = [b"data: " + CHAT % b"x" + b"\n\n", b":" * 700 + b"\ndata: 1\n\n", b"data: " + FINISH + b"\n\n"]
+    assert datas(fed(events)) == datas(fed([b"".join(events)])) == [CHAT % b"x", b"1", FINISH]
 
 
 def test_a_short_event_takes_no_place():

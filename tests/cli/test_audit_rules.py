@@ -33,7 +33,7 @@ def read(way, times=STEADY, *, cut=None, leaving=None, crowd=1, cache=Cache.NONE
     stream.eof(end) if last else stream.failed(end, LOST)
     arrivals = tuple(Arrival(at, len(piece), True) for at, piece in zip(times, pieces, strict=True))
     events = crowd * (len(times) - last) + last
-    summary = replace(summarise(stream, end), **more)
+    summary = summarise(stream, end)._replace(**more)
     return Read(way, way.value, cache, "no-store", encoded, arrivals, events, way.value, summary, False, leaving)
 
 

@@ -36,8 +36,6 @@ def row() -> Row:
         Series(m.interrupted_between(low, high), f"at {limit} s", words.PURPLE)
         for limit, (_, low, high, _) in m.LIMITS.items()
     ]
-    by_age, at = (
-        m.buckets(semconv.INTERRUPTED_DURATION),
-        {high: f"at {at} s" for at, (_, _, high, _) in m.LIMITS.items()},
-    )
-    return Row(500, "When do streams die?", 13, [p.buckets_map(AGES, by_age, 14, at), p.bars(AT_LIMITS, limits, 10)])
+    names = {high: f"at {limit} s" for limit, (_, _, high, _) in m.LIMITS.items()}
+    by_age = p.buckets_map(AGES, m.buckets(semconv.INTERRUPTED_DURATION), 14, names)
+    return Row(500, "When do streams die?", 13, [by_age, p.bars(AT_LIMITS, limits, 10)])

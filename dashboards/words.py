@@ -53,7 +53,7 @@ PANEL_SAYS = Word("what your 5xx panel says", RED)
 
 STALLED = Word(_words.STALLED, "super-light-yellow")
 NONE = Word("none of these", GREY)
-ALL = Word("all together", "text")
+ALL = Word("all together", PLAIN)
 UNEXPLAINED = Word("cause not reported", GREY)
 LEFT = Word("reader left, no failure", "super-light-blue")
 

@@ -81,6 +81,10 @@ def prop(name: str, value: object) -> d.DynamicConfigValue:
     return d.DynamicConfigValue(id_val=name, value=value)
 
 
+EMPTY_CELL = prop("noValue", words.NOT_TOLD)
+"""Of a table's column: Grafana would fill each of its cells that has no value with what the whole panel says then."""
+
+
 def _fixed(colour: str) -> d.DynamicConfigValue:
     return prop("color", {"mode": "fixed", "fixedColor": colour})
 

@@ -54,7 +54,7 @@ _NO_VALUE = [
 
 
 def _key(key: Key) -> list[d.DynamicConfigValue]:
-    properties = [p.in_words(key.codes)] if key.codes else [p.prop("mappings", _NO_VALUE)]
+    properties = [p.EMPTY_CELL, p.in_words(key.codes) if key.codes else p.prop("mappings", _NO_VALUE)]
     if key.link:
         properties.append(p.prop("links", [asdict(key.link)]))
     return properties
@@ -62,7 +62,7 @@ def _key(key: Key) -> list[d.DynamicConfigValue]:
 
 def _cell(column: Column) -> list[d.DynamicConfigValue]:
     digits = 0 if column.unit == COUNT else 2
-    properties = [p.prop("unit", column.unit), p.prop("decimals", digits)]
+    properties = [p.EMPTY_CELL, p.prop("unit", column.unit), p.prop("decimals", digits)]
     if column.steps.steps:
         properties.append(p.prop("thresholds", p.thresholds(column.steps.steps).build()))
         properties.append(p.prop("custom.cellOptions", {"type": "color-background", "mode": "basic"}))

@@ -61,7 +61,7 @@ def newest(about: parts.About, query: str, shown: Sequence[Shown], width: int) -
             hidden, [p.prop("custom.hidden", True), p.prop("custom.hideFrom", {"viz": True})]
         )
     for one in shown:
-        properties = [p.prop("displayName", one.title), p.prop("unit", one.unit)]
+        properties = [p.EMPTY_CELL, p.prop("displayName", one.title), p.prop("unit", one.unit)]
         if one.codes:
             properties.append(p.in_words(one.codes))
         panel = panel.override_by_name(str(one.attribute), properties)

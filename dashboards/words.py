@@ -44,6 +44,7 @@ NOT_COMPARED = "nothing to compare"
 NOTHING_TO_SHOW = "nothing to show: no stream ended, or no telemetry"
 NO_SUBSCRIPTIONS = "no subscription, or no telemetry"
 NO_ROUTE = "(no route)"
+NOT_TOLD = "-"
 NO_RULES = "no rules, or no telemetry"
 NO_TRACES = "nothing to show: no such stream, or no traces"
 

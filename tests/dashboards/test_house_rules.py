@@ -195,6 +195,15 @@ def test_says_so_when_there_is_nothing(panel):
         assert panel["fieldConfig"]["defaults"]["noValue"] in EMPTY.get(kind, {words.NOTHING_TO_SHOW})
 
 
+def test_a_cell_without_a_value_is_short(panel):
+    """Grafana would write what the whole panel says when it is empty into every cell that has no value."""
+    if panel["type"] == "table":
+        columns = [{one["id"]: one for one in override["properties"]} for override in panel["fieldConfig"]["overrides"]]
+        said = [column.get("noValue") for column in columns if column.keys() & {"mappings", "unit"}]
+        assert said
+        assert all(one == {"id": "noValue", "value": words.NOT_TOLD} for one in said)
+
+
 def test_graphs_have_legends_and_maps_one_layout(panel):
     """Every line has a name; a heat map shows the buckets of one histogram as they are."""
     if panel["type"] == "timeseries":

@@ -199,9 +199,9 @@ def _unknown() -> Alert:
 
 
 def _witness(metric: semconv.Metric, *own: str) -> str:
-    """Failures by service as one of the two counts them. They have spans in every setting of SPANS but off."""
+    """Failures by service as one of the two counts them: those that ``health`` compares on the dashboard, too."""
     bad, ended = (
-        f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, *own, which)}[30m]))" for which in (q.BAD, q.ANY)
+        f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, SERVER, *own, which)}[30m]))" for which in (q.BAD, q.ANY)
     )
     return f"({bad}\nor 0 * {ended})"
 

@@ -74,8 +74,9 @@ def told_twice(window: Window, by: tuple[str, ...] = ()) -> str:
 def _witnesses(window: Window) -> list[str]:
     """Failures by service, as each of the two counts them: 0 where it knows the service and no failure of it.
 
-    Failures only: healthy streams may be left out on purpose, failures never are. Both are read as the ledger is: a
-    collector's series begins at 0, and each collector has its own.
+    Failures only: healthy streams may be left out on purpose, failures never are. Served streams only: of those that a
+    service reads, spans of other instrumentations may tell. Both are read as the ledger is: a collector's series begins
+    at 0, and each collector has its own.
     """
     return [
         f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)})"
@@ -84,7 +85,7 @@ def _witnesses(window: Window) -> list[str]:
 
 
 def _by_service(metric: semconv.Metric, window: Window, *which: str) -> str:
-    return q.total(window.read_ledger(q.select(metric, ",".join(which))), (q.SERVICE,))
+    return q.total(window.read_ledger(q.select(metric, ",".join(which), kind=None)), (q.SERVICE,))
 
 
 def _beyond(one: str, other: str, by: tuple[str, ...]) -> str:

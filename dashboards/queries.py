@@ -136,11 +136,11 @@ def total(inner: str, by: Sequence[str] = ()) -> str:
     return f"sum by ({', '.join(by)}) ({inner})" if by else f"sum({inner})"
 
 
-def count(which: str, window: Window, by: Sequence[str] = ()) -> str:
+def count(which: str, window: Window, by: Sequence[str] = (), kind: Kind | None = Kind.BOUNDED) -> str:
     """Streams that ended, from the ledger, or from the spans of the services that have no ledger."""
-    ledger = window.read_ledger(select(semconv.LEDGER_ENDED, which))
-    has_ledger = f"last_over_time({select(semconv.LEDGER_ENDED)}[{window.value}])"
-    return ledger_or_spans(ledger, window.read(select(semconv.ENDED, which)), has_ledger, by)
+    ledger = window.read_ledger(select(semconv.LEDGER_ENDED, which, kind=kind))
+    has_ledger = f"last_over_time({select(semconv.LEDGER_ENDED, kind=kind)}[{window.value}])"
+    return ledger_or_spans(ledger, window.read(select(semconv.ENDED, which, kind=kind)), has_ledger, by)
 
 
 def ledger_or_spans(ledger: str, spans: str, has_ledger: str, by: Sequence[str]) -> str:
@@ -156,9 +156,11 @@ def ledger_or_spans(ledger: str, spans: str, has_ledger: str, by: Sequence[str])
     return f"({either})" if labels == tuple(by) else total(either, by)
 
 
-def count_spans(which: str, window: Window, by: Sequence[str] = (), role: Role = Role.SERVER) -> str:
+def count_spans(
+    which: str, window: Window, by: Sequence[str] = (), role: Role = Role.SERVER, kind: Kind | None = Kind.BOUNDED
+) -> str:
     """Streams that ended, from the spans: the only ones to know reason, phase, dialect and other roles."""
-    return total(window.read(select(semconv.ENDED, which, role=role)), by)
+    return total(window.read(select(semconv.ENDED, which, role=role, kind=kind)), by)
 
 
 def share(part: str, whole: str, by: Sequence[str] = ()) -> str:
@@ -170,9 +172,9 @@ def share(part: str, whole: str, by: Sequence[str] = ()) -> str:
     return f"({part} or {nothing})\n/ ({whole} > 0)"
 
 
-def tile(share_: str) -> str:
+def tile(share_: str, kind: Kind | None = Kind.BOUNDED) -> str:
     """A share for a tile, which tells no traffic (``NOTHING_TO_DIVIDE``) from no telemetry (empty)."""
-    return f"{share_}\nor 0 * {count(ANY, RANGE)} {NOTHING_TO_DIVIDE:+d}"
+    return f"{share_}\nor 0 * {count(ANY, RANGE, kind=kind)} {NOTHING_TO_DIVIDE:+d}"
 
 
 def among_eligible(which: str, window: Window, by: Sequence[str] = ()) -> str:

@@ -33,7 +33,7 @@ VANISHED = About(
 )
 COMPARED = (
     f"`{semconv.LEDGER_ENDED.prometheus}` against `{semconv.ENDED.prometheus}` (from spans: what a process counts "
-    "itself with `METRICS=all` is no second witness), server role, natural end"
+    f"itself with `METRICS=all` is no second witness); server role, {parts.SUBSCRIPTIONS_TOO}"
 )
 LOST = About(
     102,
@@ -105,9 +105,9 @@ LOST_BY_SERVICE = About(
 WITNESSES = About(
     203,
     "Services and their witnesses",
-    metric=f"{LEDGER}, `{semconv.ENDED.prometheus}`",
-    formula="streams that ended, streams told by spans, failures lost, failures told twice, ends unknown, over the "
-    "whole time range.",
+    metric=f"`{semconv.LEDGER_ENDED.prometheus}`, `{semconv.ENDED.prometheus}`",
+    formula="streams that ended, streams told by spans, failures lost, failures told twice, over the whole time range, "
+    f"{parts.SUBSCRIPTIONS_TOO}; ends unknown, of streams with a natural end.",
     good="no coloured cell; fewer spans than streams where healthy ones are left out on purpose.",
     action="a service without spans shows its failures in grey in the overview: their causes are missing.",
 )
@@ -168,8 +168,8 @@ GONE = Judgement(
 def _tiles() -> list[p.AnyPanel]:
     return [
         p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=GONE, nothing={}),
-        p.tile(LOST, q.tile(health.lost(RANGE)), 4, steps=LOSS, nothing=NOT_COMPARED),
-        p.tile(TWICE, q.tile(health.told_twice(RANGE)), 4, steps=LOSS, nothing=NOT_COMPARED),
+        p.tile(LOST, q.tile(health.lost(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED),
+        p.tile(TWICE, q.tile(health.told_twice(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED),
         p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 3, steps=LOSS),
         p.tile(FOLDED, q.tile(health.folded_routes()), 3, steps=LOSS),
         p.live_tile(OVERFLOW, q.live(health.overflowing()), 3, steps=ANY),
@@ -185,8 +185,8 @@ def _witnesses() -> list[p.AnyPanel]:
     by = (q.SERVICE,)
     lost = [Series(health.lost(STEP, by), f"{{{{{q.SERVICE}}}}}")]
     columns = [
-        Column("Streams", f"{q.count(q.ANY, RANGE, by)} > 0", parts.COUNT),
-        Column("Told by spans", q.count_spans(q.ANY, RANGE, by), parts.COUNT),
+        Column("Streams", f"{q.count(q.ANY, RANGE, by, kind=None)} > 0", parts.COUNT),
+        Column("Told by spans", q.count_spans(q.ANY, RANGE, by, kind=None), parts.COUNT),
         Column("Failures lost", health.lost(RANGE, by), steps=LOSS),
         Column("Told twice", health.told_twice(RANGE, by), steps=LOSS),
         Column("Unknown", health.unknown(RANGE, by), steps=LOSS),

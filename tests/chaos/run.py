@@ -208,7 +208,7 @@ class Run:
 
 def trust(prometheus):
     """Return how many failures are missing among the derived: the share that the dashboard shows, of the ledger's."""
-    ledger = q.total(q.RANGE.read_ledger(q.select(semconv.LEDGER_ENDED, q.BAD)))
+    ledger = q.total(q.RANGE.read_ledger(q.select(semconv.LEDGER_ENDED, q.BAD, kind=None)))
     query = f"({health.lost(q.RANGE)}) * {ledger}"
     return round(prometheus.value(substitute(query, range="1h")))
 

@@ -37,7 +37,7 @@ def ledger(result, values, kind=Kind.BOUNDED, process="1", **more):
 
 def spans(result, values, phase=Phase.MID_STREAM, masked="false", **more):
     own = {"stream_result": result, "stream_kind": Kind.BOUNDED, "stream_phase": phase, "stream_masked": masked}
-    return series(sc.ENDED, values, **own, **more)
+    return series(sc.ENDED, values, **own | more)
 
 
 def steadily(per_minute):

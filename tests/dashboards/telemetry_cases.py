@@ -3,7 +3,7 @@
 from alert_series import WARNING, Case, failing, ledger, series, spans, steadily
 
 from otel_streaming import semconv as sc
-from otel_streaming.semconv import Result
+from otel_streaming.semconv import Kind, Result, Role
 
 NEVER_ARRIVED = (
     "of the failures of the last 30 minutes were counted by the service and never arrived as spans: "
@@ -48,6 +48,20 @@ LOSSY = [
         "StreamTelemetryLossy",
         "what the process counts itself is no second witness (METRICS=all)",
         [ledger(Result.SILENT, steadily(10)), spans(Result.SILENT, steadily(7), stream_process_id="1")],
+    ),
+    Case(
+        "StreamTelemetryLossy",
+        "model calls that only spans of another instrumentation tell of",
+        [ledger(Result.OK, steadily(10)), spans(Result.SILENT, steadily(10), stream_role=Role.CLIENT)],
+    ),
+    Case(
+        "StreamTelemetryLossy",
+        "of subscriptions, too",
+        [
+            ledger(Result.SILENT, steadily(10), kind=Kind.SUBSCRIPTION),
+            spans(Result.SILENT, steadily(7), stream_kind=Kind.SUBSCRIPTION),
+        ],
+        {LOST: f"chat: 30% {NEVER_ARRIVED}"},
     ),
     Case("StreamTelemetryLossy", "no spans at all (SPANS=off)", failing(10, 90)),
     Case("StreamTelemetryLossy", "few failures", [ledger(Result.SILENT, "0+0.5x99"), spans(Result.OK, "0+9x99")]),

@@ -95,6 +95,15 @@ MASKED_ONES = About(
     good="nothing to show.",
     action="its trace has both ends: the client's span says what really happened.",
 )
+OTHERS = About(
+    306,
+    "Newest that neither ended well nor failed",
+    metric=f"traces: `{semconv.RESULT}` gave up, cancelled, recycled or unknown, of the cause chosen above",
+    formula="the newest spans that your trace backend has kept: readers who left, restarts, ends that nobody saw.",
+    good="readers who left, having seen most of it.",
+    action="choose a cause; **unknown** is an end that our hooks have missed: which protocol and dialect have they in "
+    "common?",
+)
 BY_UPSTREAM = About(
     401,
     "What this service reads, by upstream",
@@ -102,7 +111,8 @@ BY_UPSTREAM = About(
     formula="streams, share of failures by the same definition, over the whole time range, by address; all "
     f"{parts.WITH_SPANS}.",
     good="no coloured cell.",
-    action="a provider that fails here and nowhere else is theirs to explain: send them a trace of the list below.",
+    action="a provider that fails here and nowhere else is theirs to explain: send them a trace of the list below; a "
+    "click on the service narrows both.",
 )
 UPSTREAM_CAUSES = About(
     402,
@@ -110,7 +120,8 @@ UPSTREAM_CAUSES = About(
     metric=f"`{semconv.ENDED.prometheus}`; client role",
     formula="silent and loud ends per minute, by reason.",
     good="flat at zero.",
-    action="compare with **Failures by cause**: what rises in both came from there.",
+    action="compare with **Failures by cause**: what rises in both came from there. Click on a colour to list those of "
+    "that cause below.",
 )
 BY_PROXY = About(
     403,
@@ -162,6 +173,8 @@ ONE_TRACE = About(
     action="see what its last event was, and which side it waited for.",
 )
 
+PROTOCOL = Shown(semconv.PROTOCOL, "Protocol", words.PROTOCOLS)
+DIALECT = Shown(semconv.DIALECT, "Dialect", words.DIALECTS)
 CAUSE = Shown(semconv.REASON, "Why", words.REASONS)
 ROUTE = Shown(semconv.ROUTE, "Route")
 PROGRESS = (
@@ -178,12 +191,8 @@ ADDRESS = Shown(semconv.SERVER_ADDRESS, "Upstream")
 MODEL = Shown(semconv.MODEL, "Model")
 UPSTREAM = Shown(semconv.UPSTREAM_REASON, "Its upstream", words.REASONS)
 
-THIS_CAUSE = parts.to(
-    UID,
-    "The newest of these",
-    (*parts.EVERYWHERE, *traces.SOURCES),
-    reason=f"${{__field.labels.{q.REASON}}}",
-)
+_HERE = (*parts.EVERYWHERE, *traces.SOURCES)
+THIS_CAUSE = parts.to(UID, "The newest of these", _HERE, reason=f"${{__field.labels.{q.REASON}}}")
 
 
 def _causes() -> list[p.AnyPanel]:
@@ -198,7 +207,7 @@ def _causes() -> list[p.AnyPanel]:
 
 def _where() -> list[p.AnyPanel]:
     by = (*q.BY_ROUTE, q.REASON, q.ORIGIN)
-    only = parts.to_line(UID, "Only this route", service="Service", route="Route")
+    only = parts.to_line(UID, "Only this route", _HERE, service="Service", route="Route")
     keys = (
         parts.Key(q.SERVICE, "Service"),
         parts.Key(q.ROUTE, "Route", link=only),
@@ -223,6 +232,7 @@ def _lists() -> list[p.AnyPanel]:
         newest(BLANK, traceql.BLANK, 8, ROUTE, CAUSE, ORIGIN),
         newest(STALLED, traceql.STALLED, 8, ROUTE, *PROGRESS, LONGEST_GAP),
         newest(MASKED_ONES, traceql.MASKED, 8, ROUTE, CAUSE, UPSTREAM, *PROGRESS),
+        newest(OTHERS, traceql.OTHERS, 24, ROUTE, PROTOCOL, DIALECT, CAUSE, ORIGIN, *PROGRESS),
     ]
 
 
@@ -232,7 +242,8 @@ def _neighbours() -> list[p.AnyPanel]:
         Column("Streams", f"{q.count_spans(q.ANY, RANGE, by, Role.CLIENT)} > 0", parts.COUNT),
         Column("Failed", q.failed_spans(RANGE, by, Role.CLIENT), steps=parts.FAILURES),
     ]
-    keys = (parts.Key(q.SERVICE, "Service"), parts.Key(q.ADDRESS, "Upstream"))
+    only = parts.to_line(UID, "Only this service", _HERE, service="Service")
+    keys = (parts.Key(q.SERVICE, "Service", link=only), parts.Key(q.ADDRESS, "Upstream"))
 
     def by_cause(which: str, role: Role) -> list[Series]:
         reasons = q.per_minute(q.count_spans(which, STEP, (q.REASON,), role))
@@ -241,7 +252,14 @@ def _neighbours() -> list[p.AnyPanel]:
     shown = (ADDRESS, CAUSE, ORIGIN, *PROGRESS, FINISH, MODEL)
     return [
         tables.listing(BY_UPSTREAM, keys, columns, 6, sort="Failed"),
-        p.stack(UPSTREAM_CAUSES, by_cause(q.BAD, Role.CLIENT), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
+        p.stack(
+            UPSTREAM_CAUSES,
+            by_cause(q.BAD, Role.CLIENT),
+            6,
+            unit=parts.PER_MINUTE,
+            codes=words.REASONS,
+            link=THIS_CAUSE,
+        ),
         p.stack(BY_PROXY, by_cause(q.NOT_OK, Role.PROXY), 6, unit=parts.PER_MINUTE, codes=words.REASONS),
         traces.spans_graph(BY_MODEL, traceql.failures_by(semconv.MODEL), 6),
         traces.newest(FAILED_READS, traceql.newest_reads([one.attribute for one in shown]), shown, 24),

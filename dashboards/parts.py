@@ -173,10 +173,10 @@ def go_on(*uids: str) -> str:
     return f"Go on to {others}; each of the [alerts]({ALERTS}) leads to its runbook."
 
 
-def to_line(uid: str, title: str, **fields: str) -> Link:
+def to_line(uid: str, title: str, keep: tuple[str, ...] = EVERYWHERE, **fields: str) -> Link:
     """Link to a dashboard for what a table's line is about: each variable is the value of this column.
 
     A route may have signs that mean something in a URL.
     """
     chosen = {name: f"${{__data.fields.{field}:percentencode}}" for name, field in fields.items()}
-    return to(uid, title, tuple(name for name in EVERYWHERE if name not in fields), **chosen)
+    return to(uid, title, tuple(name for name in keep if name not in fields), **chosen)

@@ -278,9 +278,8 @@ def values_of(variable: str) -> str:
 
 
 def reasons() -> str:
-    """Grafana's query for the causes of what did not end well."""
-    series = f'{semconv.ENDED.prometheus}{{{where(semconv.ROLE, Role.SERVER)},{NOT_OK},{SERVICE}=~"$service"}}'
-    return f"label_values({series}, {REASON})"
+    """Grafana's query for the causes of what did not end well, served or read."""
+    return f'label_values({semconv.ENDED.prometheus}{{{NOT_OK},{SERVICE}=~"$service"}}, {REASON})'
 
 
 def everywhere(metric: Metric, *which: str, suffix: str = "") -> str:

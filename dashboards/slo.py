@@ -198,6 +198,7 @@ def _subscriptions() -> list[p.AnyPanel]:
             steps=STALLED_SHARE,
             nothing={},
             missing=words.NO_SUBSCRIPTIONS,
+            link=parts.to(parts.FORENSICS, "The newest stalled, and their records"),
         ),
         p.live_tile(SUBSCRIPTIONS, q.live(budget.subscriptions_open()), 6, nothing=none_open),
     ]

@@ -46,6 +46,7 @@ FAILED = (_BAD, _is(semconv.OUTCOME, Outcome.FAILED), _CAUSE)
 BLANK = (_ANY, _is(semconv.PHASE, Phase.BEFORE_FIRST_CHUNK))
 STALLED = (_ANY, f"{span(semconv.STALL_COUNT)} > 0")
 MASKED = (_ANY, f"{span(semconv.MASKED)} = true")
+OTHERS = (_is(semconv.RESULT, Result.GAVE_UP, Result.CANCELLED, Result.RECYCLED, Result.UNKNOWN), _CAUSE)
 
 
 def select(*conditions: str) -> str:

@@ -9,6 +9,7 @@ from dashboards.board import Row, dashboard
 from dashboards.parts import About, Column, Judgement, Series
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
+from otel_streaming.semconv import Reason
 
 UID = parts.TRUST
 
@@ -68,7 +69,8 @@ FOLDED = About(
     metric=parts.LEDGER_OR_SPANS,
     formula=f"streams with route `{semconv.OTHER}` / all, over the whole time range.",
     good="0.",
-    action="a route is a path that was never made a template: fix the framework's routing, or raise MAX_ROUTES.",
+    action="a route is a path that was never made a template (the overview lists them): mend the framework's routing, "
+    "or raise MAX_ROUTES.",
 )
 OVERFLOW = About(
     105,
@@ -109,7 +111,8 @@ WITNESSES = About(
     formula="streams that ended, streams told by spans, failures lost, failures told twice, over the whole time range, "
     f"{parts.SUBSCRIPTIONS_TOO}; ends unknown, of streams with a natural end.",
     good="no coloured cell; fewer spans than streams where healthy ones are left out on purpose.",
-    action="a service without spans shows its failures in grey in the overview: their causes are missing.",
+    action="click on a service to see it alone. One without spans shows its failures in grey in the overview: their "
+    "causes are missing.",
 )
 REFUSED = About(
     301,
@@ -153,6 +156,10 @@ VERSIONS = About(
     action="two for long: a deployment has not reached everybody, and numbers may differ.",
 )
 
+DEAD = parts.to(parts.FORENSICS, "What was told of processes that died", reason=Reason.PROCESS_DEATH)
+UNSEEN = parts.to(parts.FORENSICS, "The newest of these", reason=Reason.UNKNOWN)
+LOSSY = parts.Link("Its alert, with the runbook", "/alerting/list?search=StreamTelemetryLossy")
+NAMES = parts.to(parts.OVERVIEW, "Which routes there are")
 NOT_COMPARED = {q.NOTHING_TO_DIVIDE: words.NOT_COMPARED}
 LOSS = Judgement(
     "one in a hundred is to be looked into, one in ten makes the other numbers worth less",
@@ -167,11 +174,11 @@ GONE = Judgement(
 
 def _tiles() -> list[p.AnyPanel]:
     return [
-        p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=GONE, nothing={}),
-        p.tile(LOST, q.tile(health.lost(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED),
-        p.tile(TWICE, q.tile(health.told_twice(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED),
-        p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 3, steps=LOSS),
-        p.tile(FOLDED, q.tile(health.folded_routes()), 3, steps=LOSS),
+        p.tile(VANISHED, health.vanished(), 4, unit=parts.COUNT, steps=GONE, nothing={}, link=DEAD),
+        p.tile(LOST, q.tile(health.lost(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED, link=LOSSY),
+        p.tile(TWICE, q.tile(health.told_twice(RANGE), None), 4, steps=LOSS, nothing=NOT_COMPARED, link=LOSSY),
+        p.tile(UNKNOWN, q.tile(health.unknown(RANGE)), 3, steps=LOSS, link=UNSEEN),
+        p.tile(FOLDED, q.tile(health.folded_routes()), 3, steps=LOSS, link=NAMES),
         p.live_tile(OVERFLOW, q.live(health.overflowing()), 3, steps=ANY),
         p.live_tile(PROCESSES_NOW, q.live(health.processes(())), 3),
     ]
@@ -183,6 +190,7 @@ def _witnesses() -> list[p.AnyPanel]:
         Series(q.per_minute(health.ended(STEP)), "ended", words.GREEN),
     ]
     by = (q.SERVICE,)
+    only = parts.to_line(UID, "Only this service", (*parts.EVERYWHERE, "tempo"), service="Service")
     lost = [Series(health.lost(STEP, by), f"{{{{{q.SERVICE}}}}}")]
     columns = [
         Column("Streams", f"{q.count(q.ANY, RANGE, by, kind=None)} > 0", parts.COUNT),
@@ -194,7 +202,7 @@ def _witnesses() -> list[p.AnyPanel]:
     return [
         p.graph(BALANCE, balance, 7, unit=parts.PER_MINUTE),
         p.graph(LOST_BY_SERVICE, lost, 7, unit=parts.SHARE),
-        tables.listing(WITNESSES, (parts.Key(q.SERVICE, "Service"),), columns, 10, sort="Failures lost"),
+        tables.listing(WITNESSES, (parts.Key(q.SERVICE, "Service", link=only),), columns, 10, sort="Failures lost"),
     ]
 
 

@@ -88,6 +88,7 @@ IDS = {
         303: "Newest blank",
         304: "Newest stalled",
         305: "Newest masked",
+        306: "Newest that neither ended well nor failed",
         400: "Before us and behind us?",
         401: "What this service reads, by upstream",
         402: "How upstreams fail",

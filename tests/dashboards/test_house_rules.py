@@ -13,6 +13,7 @@ from ids import IDS
 from test_words import VOCABULARIES as CODES
 
 from dashboards import measures, parts, words
+from dashboards.alerts import ALERTS
 from dashboards.incident.samples import bounds
 from dashboards.render import panels
 from otel_streaming import semconv
@@ -110,7 +111,8 @@ def test_links_lead_somewhere_and_keep_time_and_choices(board):
     found = list(links(board))
     assert found
     for url in found:
-        if url == parts.ALERTS:
+        if found_alert := re.fullmatch(r"/alerting/list\?search=(\w+)", url):
+            assert any(alert.name.startswith(found_alert[1]) for alert in ALERTS)
             continue
         uid, query = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
         given = query.split("&")
@@ -129,7 +131,13 @@ def test_columns_that_links_read_exist(board):
         assert {how for _, how in fields} <= {":percentencode"}  # a route may have signs that mean something in a URL
 
 
-def test_every_red_number_leads_to_streams():
+def test_every_red_number_has_a_next_step(panel):
+    """Whoever sees red need not think where to go: a click on the tile, or on a cell of the line, leads on."""
+    if panel["type"] in {"stat", "table"} and '"red"' in json.dumps(panel["fieldConfig"]):
+        assert list(links({"panels": [panel]}))
+
+
+def test_every_failure_leads_to_streams():
     """Tiles and colours that tell of failures are clicked through to the dashboard with the traces."""
     overview = {panel["title"]: panel for panel in panels(BOARDS[parts.OVERVIEW])}
     red = [one["title"] for one in overview.values() if one["type"] == "stat" and judges(one)]

@@ -212,6 +212,11 @@ def test_variables_list_values_of_our_metrics(values):
     assert all(label in CONTRACT[name] for name in names(selector))
 
 
+def test_the_causes_to_choose_from_are_those_of_every_list():
+    """What a service reads fails of causes of its own, as ``connect_failed``, and its list follows the choice."""
+    assert "stream_role" not in queries.reasons()
+
+
 def test_limits_are_bounds_of_the_histogram():
     """The bars at the usual limits read exact buckets: without them they would be empty."""
     config = yaml.safe_load(COLLECTOR_CONFIG.read_text())

@@ -6,15 +6,10 @@ ask for. A share over any time is the sum of the one over the sum of the other, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dashboards import queries as q
 from dashboards.queries import RANGE, STEP
 from otel_streaming import semconv
 from otel_streaming.semconv import Kind, Role, State
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BUDGET = round(1 - q.OBJECTIVE, 6)
 PERIOD = "30d"
@@ -38,15 +33,20 @@ def recorded(name: str) -> str:
     return f"{name}{{{q.where(semconv.ROLE, Role.SERVER)},{chosen}}}"
 
 
-def _over(name: str, window: str, by: Sequence[str]) -> str:
-    """A recorded rate over a window; over its own five minutes it is what it is."""
-    series = recorded(name)
-    return q.total(series if window == "5m" else f"sum_over_time({series}[{window}])", by)
+_EVERY = {"1h": "1m", "6h": "5m", "3d": "5m"}
+"""How often a window of a graph reads a rate of five minutes, which needs no more."""
 
 
-def burn(window: str, by: Sequence[str] = ()) -> str:
-    """How many times faster than allowed the budget burns: 1 uses it up in exactly thirty days."""
-    return f"{q.share(_over(q.RECORDED_BAD, window, by), _over(q.RECORDED_ELIGIBLE, window, by), by)}\n/ {BUDGET}"
+def burn(window: str) -> str:
+    """How many times faster than allowed the budget burns: 1 uses it up in exactly thirty days.
+
+    For every point of a graph. So the routes are summed up before they are over the window: else each point would read
+    every sample of every route of three days anew.
+    """
+    bad, eligible = (q.total(recorded(name)) for name in (q.RECORDED_BAD, q.RECORDED_ELIGIBLE))
+    if window in _EVERY:
+        bad, eligible = (f"sum_over_time({rate}[{window}:{_EVERY[window]}])" for rate in (bad, eligible))
+    return f"{q.share(bad, eligible)}\n/ {BUDGET}"
 
 
 def burn_tile(window: str) -> str:
@@ -55,14 +55,15 @@ def burn_tile(window: str) -> str:
     return q.live(f"{burn(window)}\nor {nothing}")
 
 
-def left(by: Sequence[str] = ()) -> str:
-    """Share of the budget of thirty days that is left; below zero when it is overspent."""
-    return f"1 - {burn(PERIOD, by)}"
-
-
 def left_tile() -> str:
-    """The same for a tile, which tells no traffic from no recording rules. No failure hides behind "no traffic"."""
-    return f"{left()}\nor 0 * {q.total(recorded(q.RECORDED_ELIGIBLE))} {NO_NUMBER:+d}"
+    """Share of the budget of thirty days that is left; below zero when it is overspent.
+
+    For a tile, which is asked for once, and tells no traffic from no recording rules. No failure hides behind "no
+    traffic".
+    """
+    both = (q.RECORDED_BAD, q.RECORDED_ELIGIBLE)
+    bad, eligible = (q.total(f"sum_over_time({recorded(name)}[{PERIOD}])") for name in both)
+    return f"1 - {q.share(bad, eligible)}\n/ {BUDGET}\nor 0 * {q.total(recorded(both[1]))} {NO_NUMBER:+d}"
 
 
 def burn_recorded(window: str) -> str:

@@ -42,7 +42,7 @@ STALLS = About(
     201,
     "Stalled, of a thousand streams",
     metric=parts.LEDGER_OR_SPANS,
-    formula="1000 x streams with a stall / (ok + silent + loud), by route.",
+    formula=f"1000 x streams with a stall / (ok + silent + loud), by route; the {m.WORST} that have most.",
     good="0.",
     action="the route that leads is the one whose producer stops; a stall is no failure if it ends, but readers leave.",
 )
@@ -50,7 +50,8 @@ SILENCE = About(
     202,
     "Longest silence, live",
     metric=f"`{semconv.SILENCE_MAX.prometheus}`, reported by the processes while the streams are open",
-    formula=f"the longest current silence of a stream that should flow, by route, {parts.SUBSCRIPTIONS_TOO}.",
+    formula=f"the longest current silence of a stream that should flow, by route, {parts.SUBSCRIPTIONS_TOO}; the "
+    f"{m.WORST} routes with the longest.",
     good="below the stall threshold (10 s unless set).",
     action="a ramp is one stream that hangs at this moment: no time-out has seen it.",
 )
@@ -168,11 +169,10 @@ def _pace() -> list[p.AnyPanel]:
 
 def _stalls() -> list[p.AnyPanel]:
     by_route = f"{{{{{q.SERVICE}}}}} {{{{{q.ROUTE}}}}}"
-    stalled = [Series(f"1000 * {q.among_eligible(q.STALLED, STEP, q.BY_ROUTE)}", by_route)]
     states = [Series(m.open_streams(by=(q.STATE,)), f"{{{{{q.STATE}}}}}")]
     return [
-        p.graph(STALLS, stalled, 8, unit=parts.COUNT),
-        p.graph(SILENCE, [Series(m.longest_silence(q.BY_ROUTE), by_route)], 8, unit=parts.SECONDS),
+        p.graph(STALLS, [Series(m.stalls(), by_route)], 8, unit=parts.COUNT),
+        p.graph(SILENCE, [Series(m.longest_silences(), by_route)], 8, unit=parts.SECONDS),
         p.stack(STATES, states, 8, unit=parts.COUNT, codes=words.STATES),
     ]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dashboards import measures as m
 from dashboards import queries as q
 from dashboards.queries import RANGE, STEP, Window
 from otel_streaming import semconv
 from otel_streaming.semconv import OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OVERFLOW = "otel_metric_overflow"
 """The label of the one series into which an SDK or the collector folds whatever is too much."""
@@ -99,25 +104,20 @@ def unknown(window: Window, by: tuple[str, ...] = ()) -> str:
     return q.share(q.count(q.UNKNOWN, window, by), q.count(q.ANY, window, by), by)
 
 
-def _names() -> str:
-    return "|".join(
-        metric.prometheus + ("_bucket" if metric.instrument == "histogram" else "") for metric in semconv.METRICS
-    )
-
-
-def _ours(which: str = "") -> str:
-    return f'{{__name__=~"{_names()}",{q.SERVICE}=~"$service"{which}}}'
+def _all_of(metrics: Iterable[semconv.Metric], which: str = f'{q.SERVICE}=~"$service"') -> str:
+    names = "|".join(one.prometheus + ("_bucket" if one.instrument == "histogram" else "") for one in metrics)
+    return f'{{__name__=~"{names}",{which}}}'
 
 
 def series() -> str:
     """Series of ours, by metric."""
-    return f"count by (__name__) ({_ours()})"
+    return f"count by (__name__) ({_all_of(semconv.METRICS)})"
 
 
 def overflowing() -> str:
-    """Series into which others were folded because there were too many."""
-    folded = f'{{__name__=~"{_names()}",{OVERFLOW}="true"}}'
-    return f"count({folded}) or 0 * count({_ours()})"
+    """Series into which others were folded because there were too many; 0 where anybody reports."""
+    folded, reported = _all_of(semconv.METRICS, f'{OVERFLOW}="true"'), _all_of((semconv.LEDGER_STARTED, semconv.ENDED))
+    return f"count({folded}) or 0 * count({reported})"
 
 
 def folded_routes() -> str:

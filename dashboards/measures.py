@@ -30,6 +30,9 @@ LIMITS = {
     3600: (1800, 3599, 3601, 3601),
 }
 
+WORST = 20
+"""So many routes have a line in a graph: thousands of them would be none that anybody can read, or a browser draw."""
+
 
 def quantile(level: float, metric: Metric, window: Window, by: Sequence[str] = ()) -> str:
     """A quantile of a histogram; no sample where nothing was observed (NaN compares as false)."""
@@ -47,10 +50,20 @@ def stalled_now() -> str:
     return f"{open_streams(q.where(semconv.STATE, State.STALLED))} or 0 * {open_streams()}"
 
 
-def longest_silence(by: Sequence[str] = ()) -> str:
+def longest_silence() -> str:
     """How long the most silent of the open streams has been silent."""
-    silence = q.select(semconv.SILENCE_MAX)
-    return f"max by ({', '.join(by)}) ({silence})" if by else f"max({silence})"
+    return f"max({q.select(semconv.SILENCE_MAX)})"
+
+
+def longest_silences() -> str:
+    """The same by route: those that are the longest at any time of the range."""
+    by, silence = f"max by ({', '.join(q.BY_ROUTE)})", q.select(semconv.SILENCE_MAX)
+    return f"{by} ({silence})\nand topk({WORST}, {by} (max_over_time({silence}[{RANGE.value}] @ end())))"
+
+
+def stalls() -> str:
+    """Of a thousand streams of a route so many had a stall: the routes that have most."""
+    return f"topk({WORST}, 1000 * {q.among_eligible(q.STALLED, STEP, q.BY_ROUTE)})"
 
 
 def buckets(metric: Metric) -> str:

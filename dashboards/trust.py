@@ -216,7 +216,8 @@ def _on_the_way() -> list[p.AnyPanel]:
     return [
         p.graph(REFUSED, refused, 6, unit=parts.PER_SECOND),
         p.graph(QUEUE, queue, 6, unit=parts.SHARE, limits=((0.8, words.RED),)).max(1),
-        p.stack(SERIES, [Series(health.series(), "{{__name__}}")], 12, unit=parts.COUNT),
+        # Every point counts all series there are: a thousand routes have hundreds of thousands.
+        p.stack(SERIES, [Series(health.series(), "{{__name__}}")], 12, unit=parts.COUNT).max_data_points(60),
     ]
 
 

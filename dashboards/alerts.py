@@ -48,9 +48,10 @@ class Alert:
 
     def rule(self) -> dict[str, Any]:
         """Return it as Prometheus reads it."""
-        variables = {label: name for name, label in q.VARIABLES.items()}
-        chosen = "&".join(f"var-{variables[label]}={{{{ $labels.{label} | urlquery }}}}" for label in self.by)
-        where = " on ".join(f"{{{{ $labels.{label} }}}}" for label in reversed(self.by))
+        on_route, of_route = (
+            f"{{{{ with $labels.{q.ROUTE} }}}}{words}{{{{ end }}}}" if q.ROUTE in self.by else ""  # not all know theirs
+            for words in ("{{ . }} on ", "&var-route={{ . | urlquery }}")
+        )
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -58,9 +59,9 @@ class Alert:
             "labels": {"severity": self.severity, **self.labels},
             "annotations": {
                 "summary": self.summary,
-                "description": f"{where}: {self.description}",
+                "description": f"{on_route}{{{{ $labels.{q.SERVICE} }}}}: {self.description}",
                 "runbook_url": f"{RUNBOOKS}/{self.name}.md",
-                "dashboard_url": f"/d/{self.board}?{chosen}",
+                "dashboard_url": f"/d/{self.board}?var-service={{{{ $labels.{q.SERVICE} | urlquery }}}}{of_route}",
             },
         }
 

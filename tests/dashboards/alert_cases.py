@@ -7,13 +7,13 @@ from otel_streaming import semconv as sc
 from otel_streaming.semconv import Kind, Outcome, Phase, Reason, Result, Role, State
 
 
-def burn(percent, *windows):
+def burn(percent, *windows, here=HERE):
     """The words of the budget's alert; the pages burn 14.4 and 6 times too fast, the tickets 3 times and once."""
     rates = {"1h": ("5m", "critical", "14.4"), "6h": ("30m", "critical", "6")}
     rates |= {"1d": ("2h", "warning", "3"), "3d": ("6h", "warning", "1")}
     return {
         (("long", long), ("severity", rates[long][1]), ("short", rates[long][0])): (
-            f"{HERE}{percent} of the streams of the last {long} failed, a burn rate above {rates[long][2]} "
+            f"{here}{percent} of the streams of the last {long} failed, a burn rate above {rates[long][2]} "
             "(at 1 the error budget of an objective of 0.99 lasts for 30 days)."
         )
         for long in windows
@@ -24,6 +24,13 @@ BURN = "StreamErrorBudgetBurn"
 BUDGET = [
     Case(BURN, "one in five pages at once", failing(20, 80), burn("20%", "1h", "6h", "1d", "3d")),
     Case(BURN, "the same without a ledger", failing(20, 80, spans), burn("20%", "1h", "6h", "1d", "3d")),
+    Case(
+        BURN,
+        "the same of a service that does not know its routes",
+        [ledger(result, steadily(rate), http_route=None) for result, rate in ((Result.OK, 80), (Result.SILENT, 20))],
+        burn("20%", "1h", "6h", "1d", "3d", here="chat: "),
+        where={sc.SERVICE_NAME: "chat", sc.ROLE: Role.SERVER},
+    ),
     Case(BURN, "eight in a hundred page by the long window", failing(8, 92), burn("8%", "6h", "1d", "3d")),
     Case(BURN, "four in a hundred are a ticket", failing(4, 96), burn("4%", "1d", "3d")),
     Case(BURN, "two in a hundred are the slow ticket", failing(2, 98), burn("2%", "3d")),

@@ -18,6 +18,7 @@ class Case:
     series: list
     fires: dict = field(default_factory=dict)
     at: int = 60
+    where: dict = field(default_factory=lambda: WHO)
 
 
 def series(metric, values, suffix="", **more):

@@ -6,7 +6,6 @@ from urllib.parse import quote_plus
 import pytest
 import yaml
 from alert_cases import CASES
-from alert_series import WHO
 
 from dashboards import alerts
 from dashboards.__main__ import OUT
@@ -55,12 +54,13 @@ def groups(alert):
 
 def expected(case):
     rule = next(alert for alert in alerts.ALERTS if alert.name == case.alert)
-    where = {attribute.label: value for attribute, value in WHO.items()}
-    labels = {label: where[label] for label in (*rule.by, *(["stream_role"] if "Budget" in case.alert else []))}
+    where = {attribute.label: value for attribute, value in case.where.items()}
+    by = (*rule.by, *(["stream_role"] if "Budget" in case.alert else []))
+    labels = {label: where[label] for label in by if label in where}
     chosen = "&".join(
         f"var-{variable}={quote_plus(where[label])}"
         for variable, label in (("service", "service_name"), ("route", "http_route"))
-        if label in rule.by
+        if label in labels
     )
     for own, description in case.fires.items():
         annotations = {

@@ -22,7 +22,8 @@ NEEDS = """\
 - **Prometheus** with the metrics of [contract.md](contract.md), and its data source's scrape interval set to your
   `OTEL_METRIC_EXPORT_INTERVAL` (60 s by default): rates are taken over four of those.
 - **Its rules** ([alerts.md](alerts.md)): without them budgets, burn rates and alerts say
-  `no rules, or no telemetry`, and everything else works.
+  `no rules, or no telemetry`, and everything else works. **Budget left** is of thirty days if Prometheus keeps them
+  (`--storage.tsdb.retention.time=31d`), else of as many as it keeps: 15 unless set.
 - **Traces** in Tempo (2.8 or later for the newest first; TraceQL metrics switched on for the comparison) and **logs**
   in Loki, for `stream-forensics` and one panel of `stream-trust`. Their lists leave out streams without a route.
 - **Exemplars**: in the Prometheus data source an exemplar label `trace_id` that leads to Tempo. Then every dot in a

@@ -185,15 +185,23 @@ def test_no_page_without_an_alert():
     assert sorted(path.stem for path in PAGES.glob("*.md")) == NAMES
 
 
-def test_pages_speak_of_panels_that_exist():
-    """What stands in bold is a panel or a column to be found on a dashboard."""
-    shown = {panel["title"] for board in BOARDS.values() for panel in panels(board)}
-    for board in BOARDS.values():
-        for panel in panels(board):
-            for step in panel.get("transformations", ()):
-                shown |= set(step["options"].get("renameByName", {}).values())
-    for page in PAGES.glob("*.md"):
-        assert set(re.findall(r"\*\*(.+?)\*\*", page.read_text())) <= shown, page.name
+def shown(board):
+    """What is to be found on a dashboard: panels, and columns of their tables."""
+    for panel in panels(board):
+        yield panel["title"]
+        for step in panel.get("transformations", ()):
+            yield from step["options"].get("renameByName", {}).values()
+
+
+@pytest.mark.parametrize("alert", alerts.ALERTS, ids=lambda alert: alert.name)
+def test_pages_say_where_to_look(alert):
+    """What stands in bold is on the dashboard that the alert leads to, or on the one that is named beside it."""
+    boards = {board["title"]: set(shown(board)) for board in BOARDS.values()}
+    text = (PAGES / f"{alert.name}.md").read_text()
+    for step in re.split(r"\n(?:\n|\d\. |- )", text.replace("\n   ", " ")):
+        named = re.findall(r"\*(Streams: \w+)\*", step)
+        there = set().union(shown(BOARDS[alert.board]), *(boards[title] for title in named))
+        assert set(re.findall(r"\*\*(.+?)\*\*", step)) <= there, step
 
 
 @pytest.mark.parametrize("page", [ROOT / "docs" / "alerts.md", *sorted(PAGES.glob("*.md"))], ids=lambda page: page.stem)

@@ -68,9 +68,9 @@ def limits() -> list[Record]:
     total = q.everywhere(semconv.INTERRUPTED_DURATION, SERVER, suffix="_count")
     records = [Record(INTERRUPTED, f"sum by ({', '.join(q.BY_ROUTE)}) (increase({total}[1h]))")]
     for limit, (below, low, high, above) in m.LIMITS.items():
-        inside = f"{up_to(high)}\n- {up_to(low)}"
+        around = f'{up_to(above)}\n- {up_to(below)}\n- ignoring (limit) {AT_LIMIT}{{limit="{limit}"}}'
         records += [
-            Record(AT_LIMIT, inside, {"limit": str(limit)}),
-            Record(NEAR_LIMIT, f"{up_to(above)}\n- {up_to(below)}\n- ({inside})", {"limit": str(limit)}),
+            Record(AT_LIMIT, f"{up_to(high)}\n- {up_to(low)}", {"limit": str(limit)}),
+            Record(NEAR_LIMIT, around, {"limit": str(limit)}),
         ]
     return records

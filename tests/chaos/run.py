@@ -142,6 +142,7 @@ class Run:
         with contextlib.closing(self.backend), self.stack, self._service() as service:
             with Load(self.port, seed) as load:
                 time.sleep(3 * EXPORT_INTERVAL)
+                wait_until(lambda: load.lately(EXPORT_INTERVAL), "streams that end", 120)
                 for step in self.scenario.steps:
                     self._do(step, service, load)
                 wait_until(lambda: load.results.total() > LEAST, f"{LEAST} streams", 120)

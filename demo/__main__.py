@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from demo.faults import STALL_THRESHOLD
 from demo.report import listing, summary, table
 from demo.session import Session
 from stack import StackError
@@ -75,6 +77,9 @@ def _compare(session: Session, console: Console, progress: Progress) -> bool:
     differences = [difference for row in rows for difference in row.differences(reading)]
     for difference in differences:
         console.print(f"DISAGREES: {difference}", style="red", markup=False, highlight=False)
+    if differences and (load := os.getloadavg()[0]) > 2 * (os.cpu_count() or 1):
+        turn = f"a worker that waits {STALL_THRESHOLD:g} s for its turn has stalled"
+        console.print(f"The machine is busy (load {load:.0f}): {turn}.", highlight=False)
     return not differences
 
 

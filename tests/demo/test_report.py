@@ -177,6 +177,14 @@ def test_the_exit_status_is_1_when_one_row_disagrees(monkeypatch, tmp_path, caps
     assert "DISAGREES: healthy (/healthy/v1/chat): ledger, ended says 39 x ok" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("opened", "load"), [(39, 999.0), (39, 0.0), (40, 999.0)])
+def test_a_busy_machine_is_named(monkeypatch, tmp_path, capsys, opened, load):
+    """Where a row disagrees, for it may be the reason."""
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    disagrees = run(monkeypatch, tmp_path, told=[Row(HEALTHY, opened), *ROWS[1:]])
+    assert ("The machine is busy (load 999)" in capsys.readouterr().out) is bool(disagrees and load)
+
+
 def test_streams_that_died_with_a_worker_must_be_told_apart(monkeypatch, tmp_path, capsys):
     """One of them too few under their own reason is a difference, and one that is missing."""
     assert run(monkeypatch, tmp_path, told=[*ROWS[:-1], Row(KILL, 80, lost=29)]) == 1

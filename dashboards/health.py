@@ -8,7 +8,7 @@ from dashboards import measures as m
 from dashboards import queries as q
 from dashboards.queries import RANGE, STEP, Window
 from otel_streaming import semconv
-from otel_streaming.semconv import OTHER
+from otel_streaming.semconv import OTHER, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,18 +128,18 @@ def folded_routes() -> str:
 
 def processes(by: tuple[str, ...] = (q.SERVICE,)) -> str:
     """Processes that report, by service."""
-    return f"count by ({', '.join(by)}) ({_each_process()})"
+    each = f"count by ({q.SERVICE}, {semconv.PROCESS_ID.label}) ({q.select(semconv.LEDGER_STARTED, kind=None)})"
+    return f"count by ({', '.join(by)}) ({each})"
 
 
 def processes_that_began() -> str:
-    """Processes that were not there two minutes ago: a deployment, a restart, a crash."""
-    each = _each_process()
-    return f"count by ({q.SERVICE}) ({each} unless {_each_process(' offset 2m')})"
+    """Processes that in the last two minutes have reported for the first time: a deployment, a restart, a crash.
 
-
-def _each_process(offset: str = "") -> str:
-    reporting = q.select(semconv.LEDGER_STARTED, kind=None) + offset
-    return f"count by ({q.SERVICE}, {semconv.PROCESS_ID.label}) ({reporting})"
+    The first report is of no stream on any route, so nobody begins because telemetry comes back, or a route is chosen.
+    """
+    reported = q.everywhere(semconv.LEDGER_STARTED, q.where(semconv.ROLE, Role.SERVER), f'{q.SERVICE}=~"$service"')
+    by_process = q.total(f"min_over_time({reported}[2m])", (q.SERVICE, semconv.PROCESS_ID.label))
+    return f"count by ({q.SERVICE}) ({by_process} == 0)"
 
 
 def refused() -> str:

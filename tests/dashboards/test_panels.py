@@ -2,7 +2,7 @@
 
 import pytest
 from boards import ANNOTATIONS, BOARDS, QUERIES
-from speaking import DEPLOY, KILLED, LIMIT, LOSSY, NEUTRAL, NIGHT, PHASES, QUIET, SPEAKS, SUBSCRIPTIONS
+from speaking import DEPLOY, KILLED, LIMIT, LOSSY, MUTE, NEUTRAL, NIGHT, PHASES, QUIET, SPEAKS, SUBSCRIPTIONS
 
 from dashboards import budget, incident, queries
 from dashboards.incident.table import CHANGE_AT
@@ -193,12 +193,13 @@ def test_alerts_about_a_whole_service_are_counted_on_each_of_its_routes(ask):
 
 
 def test_annotations_mark_deployments_deaths_and_alerts(loaded):
-    """A deployment and a killed worker are marked when they happen; an alert while it fires."""
+    """A deployment and a killed worker are marked when they happen, and nobody who only fell silent; alerts, too."""
     began, alerts = (substitute(query.expr) for query in ANNOTATIONS)
     changes = {DEPLOY: ("notify", 2), KILLED: ("chat", 1)}
     for name, (service, number) in changes.items():
         at = PHASES[name].start + CHANGE_AT * 60
         assert [(one.labels["service_name"], one.value) for one in loaded.query(began, at)] == [(service, number)]
         assert loaded.query(began, at + 600) == []
+    assert [loaded.query(began, PHASES[MUTE].end + 60 * minutes) for minutes in range(3)] == [[]] * 3
     firing = {one.labels["alertname"] for one in loaded.query(alerts, PHASES[LIMIT].end)}
     assert "StreamsDieAtALimit" in firing

@@ -95,7 +95,11 @@ def test_matches_only_words_of_closed_vocabularies(selectors):
                 assert set(matcher.value.split("|")) <= {str(word) for word in values}
 
 
-def test_follows_every_variable_that_can_apply(expr, selectors):
+BEGAN = "Processes that began"
+"""A mark: whatever route is chosen, a process begins when its first report on any of them comes."""
+
+
+def test_follows_every_variable_that_can_apply(query, expr, selectors):
     """No panel goes on showing all routes when one is chosen."""
     for selector in nodes(
         promql_parser.parse(substitute(expr, service="S", route="R", protocol="P")), type(selectors[0])
@@ -104,7 +108,8 @@ def test_follows_every_variable_that_can_apply(expr, selectors):
         for name in names(selector):
             for variable, value in zip(queries.VARIABLES, "SRP", strict=True):
                 label = queries.VARIABLES[variable]
-                if label in CONTRACT[name] - unknown_to(chosen) and selector.name and name != queries.RECORDED_ELIGIBLE:
+                known = CONTRACT[name] - unknown_to(chosen) if query.panel != BEGAN else {queries.SERVICE}
+                if label in known and selector.name and name != queries.RECORDED_ELIGIBLE:
                     assert chosen & {value, f"{value}|"}, (name, variable)
 
 
@@ -149,13 +154,14 @@ def test_every_metric_of_the_contract_is_shown():
 RECORDED_AND_READ = {queries.RECORDED_BAD, queries.RECORDED_ELIGIBLE}
 
 
-def test_rates_use_the_rate_interval(tree):
+def test_rates_use_the_rate_interval(query, tree):
     """Any other window shows gaps or smears, as the zoom changes (linter: target-rate-interval-rule)."""
     for call in nodes(tree, promql_parser.Call):
         for matrix in (arg for arg in call.args if isinstance(arg, promql_parser.MatrixSelector)):
             recorded = names(matrix.vector_selector) <= RECORDED and call.func.name == "sum_over_time"
             over_range = matrix.range == RANGE and call.func.name != "rate"
-            assert matrix.range == RATE_INTERVAL or over_range or recorded
+            first = query.panel == BEGAN and call.func.name == "min_over_time"
+            assert matrix.range == RATE_INTERVAL or over_range or recorded or first
 
 
 def test_counters_are_read_over_time(tree):

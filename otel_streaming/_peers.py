@@ -50,7 +50,7 @@ class _Writing(_Behind):
 
 
 class _Protocol(_Behind):
-    """The protocol of gunicorn's own ASGI worker, HTTP/1; its body receiver also says so of a cancelled receive."""
+    """The protocol of gunicorn's own ASGI worker; its body receiver also says so of a cancelled receive."""
 
     disconnected: Any = property(attrgetter("it._closed"))
 
@@ -74,7 +74,7 @@ _PEERS: dict[str, Callable[[Any, Any], Peer]] = {
     "hypercorn.protocol.http_stream": lambda _, send: _Closed(send.__self__),
     "hypercorn.protocol.ws_stream": lambda _, send: _Closed(send.__self__),
     "gunicorn.asgi.websocket": lambda _, send: _Writing(send.__self__),
-    "gunicorn.asgi.protocol": lambda receive, _: _Protocol(receive.__self__.protocol),  # HTTP/2: ``send`` raises
+    "gunicorn.asgi.protocol": lambda _, send: _Protocol(_maker_of(send)),
     "daphne.server": lambda _, send: _Details(send.func.__self__.connections[send.args[0]]),
 }
 """By the module of the function behind ``send``."""
@@ -92,6 +92,11 @@ def peer_of(receive: Any, send: Any) -> Peer:
         return peer if type(peer.disconnected) is bool else UNKNOWN_PEER
     except Exception:  # noqa: BLE001 - another version's, another protocol's, another server's
         return UNKNOWN_PEER
+
+
+def _maker_of(closure: Any) -> Any:
+    """Return the object in whose method a closure was made."""
+    return closure.__closure__[closure.__code__.co_freevars.index("self")].cell_contents
 
 
 def _itself(_: Any, send: Any) -> Peer:
@@ -207,7 +212,7 @@ _FAREWELLS: dict[str, Callable[[Any], int | None]] = {
     _WEBSOCKETS: _of_websockets,
     _SANSIO: _queued("__self__.queue"),
     _WSPROTO: _queued("__self__.queue"),
-    "gunicorn.asgi.websocket": _queued("__self__._receive_queue"),
+    "gunicorn.asgi.websocket": attrgetter("__self__.close_code"),
     "daphne.server": _of_autobahn,
 }
 """By the module of the function behind ``send``."""

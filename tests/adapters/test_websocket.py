@@ -364,6 +364,13 @@ def test_what_the_application_has_not_received(message, hooks, captured):
     assert server.queue.qsize() == 2
 
 
+@pytest.mark.parametrize(("code", "expected"), [(1001, 1001), (1012, 1012), (None, 1006)])
+def test_what_gunicorn_has_received(code, expected, hooks, captured):
+    """Its object has the code of the client's close frame; before 27 an application is not told of that frame."""
+    run(hooks(talk(TICK)), server_like("gunicorn.asgi.websocket", close_code=code)(raises=OSError("gone")))
+    assert [told(s) for s in captured] == [BY_CLIENT[expected]]
+
+
 def test_a_queue_that_is_none(hooks, captured):
     """A server's object of another version tells nothing, and harms nothing."""
     run(hooks(talk(TICK)), server_like(SANSIO)(raises=OSError("gone")))

@@ -18,7 +18,10 @@ Routes = Annotated[
     list[str] | None,
     typer.Option("--route", metavar="GLOB", help="Only streams of this route, or read from this host; repeatable."),
 ]
-Results = Annotated[list[Result] | None, typer.Option("--result", help="Show only what ended so; repeatable.")]
+Results = Annotated[
+    list[Result] | None,
+    typer.Option("--result", metavar="RESULT", help=f"Show only what ended so: {', '.join(Result)}; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: a line of JSON for each stream that ended.")]
 Forward = Annotated[
     str | None,

@@ -58,7 +58,7 @@ NAMES = {
     "attributes": (_found(r"(?<![\w.])stream\.[a-z_.]*[a-z](?![\w(.])", CODE), SIGNALS.__contains__),
     "metrics": (
         _found(r"(?<![\w:./-])stream_[a-z_]+", CODE),
-        lambda name: {name, SUFFIX.sub("", name)} & METRICS or name in {one.name for one in fields(StreamSummary)},
+        lambda name: {name, SUFFIX.sub("", name)} & METRICS or name in StreamSummary._fields,
     ),
 }
 

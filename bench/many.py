@@ -11,7 +11,6 @@ import gc
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from otel_streaming._config import Settings
@@ -19,7 +18,7 @@ from otel_streaming._engine import Engine, engine, use
 from otel_streaming._watchdog import EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
 _sleep = time.sleep
 
@@ -45,20 +44,6 @@ class Holds:
         self._began = time.thread_time()
 
 
-@contextmanager
-def _holds(*, recorder: bool) -> Iterator[Holds]:
-    """Put an engine of its own in place, and take its watchdog's time."""
-    holds = Holds()
-    with tempfile.TemporaryDirectory() as folder:
-        before = use(Engine(Settings(logs="off", spans="off", state_dir=folder if recorder else "off")))
-        time.sleep = holds  # type: ignore[assignment]  # where the watchdog lets others in, a hold ends
-        try:
-            yield holds
-        finally:
-            time.sleep = _sleep
-            use(before)
-
-
 async def looks(
     begin: Callable[[asyncio.Event], Coroutine[None, None, None]], count: int, *, recorder: bool, times: int
 ) -> list[list[float]]:
@@ -68,7 +53,10 @@ async def looks(
     whichever thread it happens to, and takes what it takes.
     """
     gc.disable()
-    with _holds(recorder=recorder) as holds:
+    holds = Holds()
+    time.sleep = holds  # type: ignore[assignment]  # where the watchdog lets others in, a hold ends
+    with tempfile.TemporaryDirectory() as folder:
+        use(Engine(Settings(logs="off", spans="off", state_dir=folder if recorder else "off")))
         while recorder and not engine().recording():  # noqa: ASYNC110 - the watchdog's thread makes the file
             await asyncio.sleep(0.01)
         move = asyncio.Event()
@@ -87,4 +75,5 @@ async def looks(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        use(None)
     return [[sum(look) / EVERY, max(look)] for look in taken]

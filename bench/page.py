@@ -67,8 +67,9 @@ def added(figures: dict[str, Figure], name: str = OURS) -> float:
     return figures[name].least - figures[BARE].least
 
 
-_TWO_HOOKS = (
-    "two coroutines, and two functions with what they close over, which two hooks need, are more than half of it"
+_HALVES = (
+    "two coroutines, and two objects by whose methods messages pass, which two hooks need, are half of it; the other "
+    "half is what is known of the request and the stream"
 )
 
 TARGETS = (
@@ -76,7 +77,7 @@ TARGETS = (
         "a chunk, both hooks, us",
         0.5,
         lambda run: added(run.asgi["chunk"]) * US,
-        "two functions of ours and one method of the stream see it; two readings of the clock, the gap's bucket and "
+        "three methods of ours see it; two readings of the clock, the gap's bucket and "
         "the last three chunks, which a verdict may need, are what they are for",
     ),
     Target(
@@ -92,12 +93,12 @@ TARGETS = (
         "that it is no stream is not known before its headers pass: until then it has a watch, both hooks, and a copy "
         "of the context, from which its parent would be taken",
     ),
-    Target("an open stream, KiB", 4, lambda run: added(run.asgi["memory"]) * KIB, _TWO_HOOKS),
+    Target("an open stream, KiB", 4, lambda run: added(run.asgi["memory"]) * KIB, _HALVES),
     Target(
         "an open stream of no dialect, KiB",
         1.5,
         lambda run: added(run.asgi["memory without dialect"]) * KIB,
-        _TWO_HOOKS,
+        _HALVES,
     ),
     Target(
         f"processor's time of uvicorn, {CHUNKS} chunks a stream, %",

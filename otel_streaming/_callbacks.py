@@ -25,44 +25,11 @@ _WAITING = 10_000
 """Calls that wait for the thread."""
 
 
-class _Worker:
-    """One daemon thread, while there is something to do: what must not hold up another is called by it, in turn."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew, as a forked child must."""
-        self._lock = new_lock()
-        self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
-        self.busy = False  # whether there is something to do
-
-    def put(self, job: Callable[[], object]) -> None:
-        """Have it called; of too many that wait the oldest is left out."""
-        with self._lock:
-            self._jobs.append(job)
-            idle, self.busy = not self.busy, True
-        if idle:
-            try:
-                threading.Thread(target=self._run, name="otel-streaming-callbacks", daemon=True).start()
-            except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
-                self.busy = False
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                self.busy = bool(self._jobs)
-                if not self.busy:
-                    return
-                job = self._jobs.popleft()
-            try:
-                job()
-            except BaseException:  # noqa: BLE001 - no event loop is to be had, or a callback exits: others wait
-                _failed()
-
-
 class Callbacks:
-    """Calls them, each by itself, and knows which are still at work."""
+    """Calls them, each by itself, and knows which are still at work.
+
+    What must not hold up another is called by one daemon thread, in turn, that lives while there is something to do.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -70,12 +37,14 @@ class Callbacks:
     def reset(self) -> None:
         """Begin anew, as a forked child must."""
         self._tasks: set[Any] = set()
-        self._worker = _Worker()
+        self._lock = new_lock()
+        self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
+        self._busy = False  # whether the thread has something to do
 
     @property
     def running(self) -> bool:
         """Whether one of them has not returned yet."""
-        return bool(self._tasks) or self._worker.busy
+        return bool(self._tasks) or self._busy
 
     def call(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread.
@@ -89,15 +58,38 @@ class Callbacks:
 
     def later(self, callback: Callback, summary: StreamSummary) -> None:
         """Call one on the thread."""
-        self._worker.put(lambda: _call(callback, summary, _finish))
+        self._put(lambda: _call(callback, summary, _finish))
 
     def _start(self, awaitable: Awaitable[Any]) -> None:
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented, does not raise
-            self._worker.put(lambda: _finish(awaitable))
+            self._put(lambda: _finish(awaitable))
             return
         task = asyncio.ensure_future(_awaited(awaitable))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _put(self, job: Callable[[], object]) -> None:
+        """Have it called; of too many that wait the oldest is left out."""
+        with self._lock:
+            self._jobs.append(job)
+            idle, self._busy = not self._busy, True
+        if idle:
+            try:
+                threading.Thread(target=self._run, name="otel-streaming-callbacks", daemon=True).start()
+            except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
+                self._busy = False
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._busy = bool(self._jobs)
+                if not self._busy:
+                    return
+                job = self._jobs.popleft()
+            try:
+                job()
+            except BaseException:  # noqa: BLE001 - no event loop is to be had, or a callback exits: others wait
+                _failed()
 
 
 class Recovered:

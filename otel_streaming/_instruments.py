@@ -99,13 +99,12 @@ class Instruments:
             }
             yield (key, process_id), count, {**labels, sc.PROCESS_ID: process_id}
 
-    def _labels(self, shape: Shape, **more: Any) -> dict[str, Any]:
-        labels = {
+    def _labels(self, shape: Shape) -> dict[str, Any]:
+        labels: dict[str, Any] = {
             sc.ROLE: shape.role.value,
             sc.KIND: shape.kind.value,
             sc.PROTOCOL: str(shape.protocol),
             sc.PROCESS_ID: self._registry.process_id,
-            **more,
         }
         return labels if shape.route is None else {**labels, sc.ROUTE: shape.route}
 

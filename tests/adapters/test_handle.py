@@ -519,7 +519,7 @@ def test_threads_that_speak_first_at_once(captured):
 
 LOCKS = {
     "registry": lambda engine: engine.registry.lock,
-    "callbacks": lambda engine: engine.callbacks._worker._lock,
+    "callbacks": lambda engine: engine.callbacks._lock,
     "recovered": lambda _: recovered._lock,
 }
 

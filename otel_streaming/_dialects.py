@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Pattern:
-    """A regular expression, compiled when first searched for: most processes meet one dialect or two."""
+    """A regular expression, compiled when first asked for: most processes meet one dialect or two."""
 
     __slots__ = ("flags", "pattern", "search")
     search: Callable[[bytes], re.Match[bytes] | None]
@@ -283,6 +283,9 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
+_SNIFFS: Mapping[str, Any] = {p: [(rule.sniff.search, rule) for rule in RULES if rule.protocol is p] for p in Protocol}
+"""What searches for each, compiled at once: the first stream of a process is not to wait for that."""
+
 ANNOUNCED: Mapping[Dialect, Rule] = {rule.dialect: rule for rule in RULES if rule.sniff is _NEVER}
 """Dialects that a response header announces."""
 
@@ -343,7 +346,7 @@ def recognise(text: bytes, *, protocol: str) -> Rule | None:
 
     Some name the model in their first event only, which is not kept for as long as the last ones.
     """
-    found = next((rule for rule in RULES if rule.protocol == protocol and rule.sniff.search(text)), None)
+    found = next((rule for search, rule in _SNIFFS.get(protocol, ()) if search(text)), None)
     if found is None:
         return FRAMING.get(protocol)
     return _begun(found, _told(found, text, _NOTHING)) if found.tells else found

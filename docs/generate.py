@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.__main__ import DASHBOARDS
-from otel_streaming._stream import TRANSITIONS, Life, Signal
+from otel_streaming._life import TRANSITIONS, Life, Signal
 from otel_streaming.cli.catalog import contract_page, markdown_table, settings_page
 
 HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ def dashboard(board: dict[str, Any]) -> list[str]:
 
 
 LIVES = """\
-Generated from `TRANSITIONS` in `otel_streaming/_stream.py`. One state machine serves all roles: of a server, of a
+Generated from `TRANSITIONS` in `otel_streaming/_life.py`. One state machine serves all roles: of a server, of a
 client, of an iterable watched by hand, of a WebSocket. The adapters tell it what happens, and it knows no clock, no
 library and no side.
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from otel_streaming._shape import Shape
     from otel_streaming._verdict import StreamSummary
 
-COUNTED = "sdk"
-"""The value of ``stream.metrics`` on the span of a stream that is counted here."""
-
 
 class Instruments:
     """The instruments of one process."""

@@ -10,9 +10,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from otel_streaming._life import Life
 from otel_streaming._locks import new_lock
 from otel_streaming._shape import Ended, Shape
-from otel_streaming._stream import Life
 from otel_streaming.semconv import OTHER, Outcome, Result, Role, State
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from opentelemetry.trace import (
 )
 
 from otel_streaming import semconv as sc
-from otel_streaming._instruments import COUNTED, Instruments
+from otel_streaming._described import attributes_of, events_of, name_of
+from otel_streaming._instruments import Instruments
 from otel_streaming._notices import notice
 from otel_streaming._version import __version__
 
@@ -44,13 +45,9 @@ if TYPE_CHECKING:
     from otel_streaming._verdict import StreamSummary
 
     Carrier = Iterable[tuple[bytes, bytes]]
-    Event = tuple[float, str, dict[str, Any]]
 
-_FIRST_EVENTS, _LAST_EVENTS = 4, 28
 _LOGS_PER_SECOND = 10
 _MODEL_NAMES = 50
-_MAX_TEXT = 256
-"""Characters after which a string is no name any more."""
 _MAX_DEAD = 1000
 """Streams of one dead process that get a span; all are counted."""
 
@@ -185,7 +182,7 @@ class Telemetry:
     def ended(self, summary: StreamSummary, parent: Span | None, carrier: Carrier) -> None:
         """Report one ended stream: a span, and a log record if it went wrong."""
         self._flushed = False
-        attributes = self._attributes(summary)
+        attributes = attributes_of(summary, self._settings, model=self._model(summary.model))
         context: Context | None = None
         if self._settings.spans != "off" and (summary.bad or self._settings.spans != "bad"):
             context = self._span(summary, attributes, parent, carrier)
@@ -205,14 +202,14 @@ class Telemetry:
             return None
         at = _wall_clock()
         span = tracer.start_span(
-            _name(summary),
+            name_of(summary),
             context=around,
             kind=SpanKind.INTERNAL,
             attributes=attributes,
             start_time=at(summary.started_at),
         )
         self._check(span)
-        for when, name, values in _events(summary):
+        for when, name, values in events_of(summary):
             span.add_event(name, values, at(when))
         if summary.bad:
             span.set_status(Status(StatusCode.ERROR, str(summary.reason)))
@@ -261,61 +258,6 @@ class Telemetry:
                     "OpenTelemetry SDK, or set OTEL_PYTHON_STREAMING_SPANS=off to silence this."
                 )
 
-    def _attributes(self, s: StreamSummary) -> dict[str, Any]:
-        """Return the span's attributes, the most important last: span limits drop the oldest."""
-        shape = s.shape
-        first = None if s.first_chunk_at is None else s.first_chunk_at - s.started_at
-        left = s.client_gone_at is not None
-        values: dict[str, Any] = {
-            **s.attributes,
-            sc.ERROR: s.error if s.reason is sc.Reason.DECLARED_ERROR else None,
-            sc.ERROR_TYPE: s.reason if s.bad else None,
-            sc.PROCESS_DEAD: s.dead or None,
-            sc.COUNTED_BY: COUNTED if self._settings.metrics == "all" else None,
-            sc.STATUS_CODE: s.status,
-            sc.METHOD: s.method or None,
-            sc.SERVER_ADDRESS: s.server_address,
-            sc.ROUTE: shape.route,
-            sc.BUFFERED: s.buffered,
-            sc.CACHE: s.cache,
-            sc.MASKED: s.masked or None,
-            sc.UPSTREAM_REASON: s.upstream_reason,
-            sc.UPSTREAM_OUTCOME: s.upstream_outcome,
-            sc.OUTPUT_TOKENS: s.output_tokens,
-            sc.MODEL: self._model(s.model),
-            sc.FINISH_REASON: s.finish_reason if self._settings.capture_finish_reason else None,
-            sc.WEBSOCKET_CLOSE_CODE: s.close_code,
-            sc.RETRY: s.retry,
-            sc.ATTEMPT_BASIS: s.attempt_basis,
-            sc.ABANDONED_DURATION: s.abandoned_duration if left else None,
-            sc.ABANDONED_SIZE: s.abandoned_size if left else None,
-            sc.ABANDONED_CHUNK_COUNT: s.abandoned_chunks if left else None,
-            sc.BACKPRESSURE_DURATION: s.backpressure,
-            sc.STALL_DURATION: s.stall_duration,
-            sc.STALL_COUNT: s.stall_count,
-            sc.CHUNK_GAP_COUNTS: s.gap_counts or None,
-            sc.CHUNK_GAP_MAX: s.gap_max,
-            sc.TIME_TO_FIRST_CHUNK: first,
-            sc.SIZE: s.size,
-            sc.KEEPALIVE_COUNT: s.keepalives,
-            sc.CHUNK_COUNT: s.chunks,
-            sc.TERMINAL: s.terminal,
-            sc.DIALECT: s.dialect,
-            sc.PROTOCOL: shape.protocol,
-            sc.KIND: shape.kind,
-            sc.ROLE: shape.role,
-            sc.ORIGIN: s.origin,
-            sc.PHASE: s.phase,
-            sc.REASON: s.reason,
-            sc.OUTCOME: s.outcome,
-            sc.RESULT: s.result,
-        }
-        return {
-            key: value[:_MAX_TEXT] if isinstance(value, str) else value  # cut, a word is a plain string as well
-            for key, value in values.items()
-            if value is not None
-        }
-
     def _model(self, name: str | None) -> str | None:
         if name is None or not self._settings.model_names:
             return None
@@ -325,7 +267,7 @@ class Telemetry:
         return name
 
     def _record(self, s: StreamSummary, attributes: Mapping[str, Any], context: Context | None) -> None:
-        text = f"{_name(s)} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
+        text = f"{name_of(s)} {s.outcome}: {s.reason}, {s.phase}, after {s.chunks} chunks"
         self._emit(sc.Event.END, s.ended_at, text, attributes, context, severity="WARN" if s.bad else "INFO")
 
     def stalled(self, stream: Stream, state: sc.State, since: float, parent: Span | None) -> None:
@@ -452,10 +394,6 @@ class _TokenBucket:
         return held_back
 
 
-def _name(s: StreamSummary) -> str:
-    return " ".join(word[:_MAX_TEXT] for word in ("stream", s.method, s.server_address or s.shape.route) if word)
-
-
 def _wall_clock() -> Any:
     """Return a function from the monotonic clock (s) to the wall clock (ns)."""
     offset = time.time_ns() - int(time.monotonic() * 1e9)
@@ -470,28 +408,3 @@ def _incoming(carrier: Carrier) -> SpanContext:
             headers[name.lower().decode("latin-1")] = value.decode("latin-1")
     context = propagate.extract(headers, Context()) if headers else Context()
     return trace.get_current_span(context).get_span_context()
-
-
-def _events(s: StreamSummary) -> Sequence[Event]:
-    """Return the span's events in their order: the first four, the last twenty-eight, and the chunks asked for."""
-    points: list[Event] = []
-    if s.headers_at is not None and s.status is not None:
-        points.append((s.headers_at, sc.Event.HEADERS.value, {}))
-    if s.first_chunk_at is not None:
-        points.append((s.first_chunk_at, sc.Event.FIRST_CHUNK.value, {sc.CHUNK_SIZE: s.first_chunk_size}))
-    for stalled_at, resumed_at, silence in s.stalls:
-        why: dict[str, Any] = {sc.STALL_DURATION: silence, sc.ORIGIN: sc.Origin.UNKNOWN.value}
-        points.append((stalled_at, sc.Event.STALLED.value, why))
-        if resumed_at < s.ended_at:
-            points.append((resumed_at, sc.Event.RESUMED.value, {}))
-    if s.client_gone_at is not None:
-        points.append((s.client_gone_at, sc.Event.CLIENT_GONE.value, {}))
-    if s.terminal_at is not None:
-        points.append((s.terminal_at, sc.Event.TERMINAL.value, {}))
-    points.sort(key=lambda point: point[0])
-    end: dict[str, Any] = {sc.OUTCOME: s.outcome.value, sc.REASON: s.reason.value, sc.ORIGIN: s.origin.value}
-    points.append((s.ended_at, sc.Event.END.value, end))
-    kept = [*points[:_FIRST_EVENTS], *points[_FIRST_EVENTS:][-_LAST_EVENTS:]]
-    for when, size, gap in s.recent_chunks:  # asked for one by one
-        kept.append((when, sc.Event.CHUNK.value, {sc.CHUNK_SIZE: size, sc.CHUNK_GAP: gap}))
-    return sorted(kept, key=lambda point: point[0])

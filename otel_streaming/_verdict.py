@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_streaming._stream import Life
+from otel_streaming._life import Life
 from otel_streaming.semconv import (
     REASON_OUTCOME,
     AttemptBasis,

@@ -13,6 +13,7 @@ from otel_streaming._blame import MAX_FEEDS, Feed, blamed
 from otel_streaming._causes import Cause, cause_of, cause_of_close
 from otel_streaming._engine import engine
 from otel_streaming._exchange import Exchange, harmless
+from otel_streaming._life import Life
 from otel_streaming._shape import (
     PLAIN,
     announced,
@@ -23,7 +24,7 @@ from otel_streaming._shape import (
     shape_of,
     would_have_streamed,
 )
-from otel_streaming._stream import Life, Notes
+from otel_streaming._stream import Notes
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import OTHER, AttemptBasis, Kind, Origin, Outcome, Protocol, Reason, Result, Role
 

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from otel_streaming._life import Life
 from otel_streaming._locks import new_lock
-from otel_streaming._stream import Life
 from otel_streaming.semconv import State
 
 if TYPE_CHECKING:

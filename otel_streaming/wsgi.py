@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from otel_streaming._body import watched_body
 from otel_streaming._engine import watched
 from otel_streaming._exchange import harmless
+from otel_streaming._life import Life
 from otel_streaming._peers import peer_behind
 from otel_streaming._shape import LENGTHS
-from otel_streaming._stream import Life
 from otel_streaming._watch import Server, untold, watch_over
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from otel_streaming._causes import Cause
 from otel_streaming._dialects import Declared
+from otel_streaming._life import TRANSITIONS, Life, Signal
 from otel_streaming._shape import Shape
-from otel_streaming._stream import TRANSITIONS, Life, Notes, Signal, Stream
+from otel_streaming._stream import Notes, Stream
 from otel_streaming._verdict import buffered, summarise
 from otel_streaming.semconv import (
     GAP_BOUNDS,

@@ -281,6 +281,12 @@ def test_events_in_their_order(sdk):
     assert times == sorted(times)
 
 
+def test_what_has_no_status_has_no_headers(sdk):
+    """A stream that began without a response, of a WebSocket client or an iterable, has no event of its headers."""
+    telemetry().ended(played(TICK)._replace(status=None), None, [])
+    assert [event.name for event in sdk.span.events] == ["stream.first_chunk", "stream.end"]
+
+
 def test_a_stall_that_ended_is_resumed(sdk):
     """A stall the producer came out of has its resumption, and the marker its event."""
     telemetry().ended(played(TICK, DELTA, step=20.0, ago=200.0), None, [])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_streaming._dialects import RULES, Declared, is_keepalive
+from otel_streaming._dialects import RULES, Declared, Pattern, is_keepalive
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import Dialect, Kind, Phase, Protocol, Reason, Result, Terminal
 
@@ -1274,3 +1274,12 @@ def test_declared_markers_cut_at_every_byte(play, declared, marker, protocol, co
         assert s.reason is (Reason.COMPLETED if whole else Reason.MISSING_TERMINAL), end[:at]
         if declared.how != "none":
             assert s.terminal is (Terminal.SEEN if whole else Terminal.MISSING)
+
+
+def test_a_pattern_has_what_it_is_asked_for_and_no_more():
+    """Compiled once, by the first search; what asks it for anything else is told that it has none."""
+    pattern = Pattern(b"a+")
+    first = pattern.search
+    assert first(b"baa")[0] == b"aa"
+    assert pattern.search is first
+    assert not hasattr(Pattern(b"("), "match")

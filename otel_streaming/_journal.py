@@ -230,7 +230,7 @@ class Journal:
             if os.pwrite(self._fd, data, at) < len(data):
                 self._trouble = "a write came short"
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs the recorder, and not the watch
-            self._trouble = str(error)
+            self._trouble = str(error) or repr(error)  # some say nothing: a MemoryError
 
 
 def _timed(function: Callable[..., None], *args: Any) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from opentelemetry import trace
 
+from otel_streaming import _journal
 from otel_streaming._journal import SLOTS
 from otel_streaming._recorder import Recorder
 from otel_streaming._registry import Registry
@@ -567,6 +568,22 @@ def test_a_write_that_fails_later_is_the_last_one(tmp_path, caplog):
     assert [record.message for record in caplog.records] == ["the crash recorder is off: [Errno 9] Bad file descriptor"]
     assert (registry.recorder, files(tmp_path)) == (None, [])
     assert counts(registry) == {SHAPE: 2, OK: 2}
+
+
+def test_a_fault_without_words_is_the_last_one(tmp_path, caplog, monkeypatch):
+    """What was not written is missing, also where its exception says nothing: it was the last write."""
+    registry, recorder = recording(tmp_path)
+    recorder.look()
+
+    def full(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_journal, "encode", full)
+        begin(registry)
+    recorder.look()
+    assert [record.message for record in caplog.records] == ["the crash recorder is off: MemoryError()"]
+    assert (registry.recorder, files(tmp_path)) == (None, [])
 
 
 @pytest.mark.parametrize("slowness", [[0.05] * 5, [0.4] * 3])

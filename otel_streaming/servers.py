@@ -59,7 +59,7 @@ _APPLICATION = {"app", "application", "callback", "callable"}
 
 def _loads_application(name: str, middleware: Callable[..., Any] = StreamingMiddleware) -> Wrapper:
     """Return what takes a method that loads the application into its object's attribute ``name``, and wraps it."""
-    return after(lambda _, it, *__, **___: setattr(it, name, middleware(getattr(it, name))))
+    return after(lambda _, it, *__: setattr(it, name, middleware(getattr(it, name))))
 
 
 def _drains(path: str = "", *, yes: bool = True) -> Wrapper:

@@ -16,9 +16,9 @@ from serving import until
 from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_recovered
 from otel_streaming._callbacks import Callbacks, Recovered, recovered
 from otel_streaming._config import read_settings
+from otel_streaming._described import attributes_of
 from otel_streaming._engine import watched
 from otel_streaming._locks import new_lock, within
-from otel_streaming._telemetry import Telemetry
 from otel_streaming.asgi import HOLD, StreamingMiddleware, _until, all_ended, flush
 
 
@@ -101,8 +101,7 @@ def test_attributes(both, captured):
 
     run(both(script(*OPEN, say, END)))
     (summary,) = captured
-    engine = captured.engine
-    attributes = Telemetry(read_settings({})[0], engine.registry)._attributes(summary)
+    attributes = attributes_of(summary, read_settings({})[0], model=None)
     assert attributes["app.tenant"] == ("blue" * 100)[:256]
     assert attributes["app.tier"] == 2
     assert attributes["stream.reason"] == "declared_error"

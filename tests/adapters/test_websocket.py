@@ -511,12 +511,11 @@ def test_waiting_for_a_slow_reader_is_no_stall(both):
 
 def test_the_attribute(captured):
     """The close code reaches the span."""
-    from otel_streaming._telemetry import Telemetry
+    from otel_streaming._described import attributes_of
     from otel_streaming.asgi import StreamingMiddleware
 
     run(StreamingMiddleware(talk(TICK, close(4000))))
-    engine = captured.engine
-    attributes = Telemetry(engine.settings, engine.registry)._attributes(captured[0])
+    attributes = attributes_of(captured[0], captured.engine.settings, model=None)
     assert attributes["stream.websocket.close_code"] == 4000
     assert attributes["http.response.status_code"] == 101
 

@@ -12,7 +12,6 @@ keys of nested objects (tools' arguments and results, state), a rule asks for th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -327,8 +326,7 @@ class Declared(NamedTuple):
         return Rule(Dialect.DECLARED, sniff=_NEVER, ends=Pattern(ends.encode()))
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """What the last events say.
 
     ``reason`` is None where no marker was seen; ``cut`` tells that the last event is not whole.

@@ -5,7 +5,7 @@ One lock is taken at the start and the end of a stream (WSGI threads, free threa
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ class Registry:
         self._routes: set[str] = set()
         self.learned: dict[Role, dict[str, str]] = {role: {} for role in Role}
         self.draining = False  # of servers that are not told apart
-        self.process_id = secrets.token_hex(8)
+        self.process_id = os.urandom(8).hex()
 
     def cap_route(self, route: str | None) -> str | None:
         """Return the route, cut where it is no name any more, or ``_OTHER`` when too many are told apart already."""

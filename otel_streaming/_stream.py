@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -256,7 +255,7 @@ class Stream:
         """Return what the last events say; read once when nothing more can come."""
         said = self._read() if self._ending is None else self._ending
         if self.declared is not None:  # who makes the stream knows best
-            said = replace(said, reason=self.declared)
+            said = said._replace(reason=self.declared)
         return said
 
     @property

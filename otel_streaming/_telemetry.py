@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -228,7 +227,8 @@ class Telemetry:
         elif self._roots or self._settings.spans == "sampled":
             return Context()
         else:  # a made-up remote parent is the one way to be sampled without touching the sampler
-            context = SpanContext(secrets.randbits(128) or 1, secrets.randbits(64) or 1, is_remote=True)
+            trace_id, span_id = (int.from_bytes(os.urandom(size), "big") or 1 for size in (16, 8))
+            context = SpanContext(trace_id, span_id, is_remote=True)
         # "ot" holds consistent-sampling thresholds: they would multiply what is counted from this span.
         state = TraceState([(key, value) for key, value in context.trace_state.items() if key != "ot"])
         flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)

@@ -5,7 +5,7 @@ Adapters know a server or a library; this knows neither. Nothing here raises.
 
 from __future__ import annotations
 
-import secrets
+import os
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -369,7 +369,7 @@ class Watch(Exchange):
 
     def _speak(self) -> None:
         """The application speaks for the first time; of threads that do so at once the first one's notes are all's."""
-        mine, notes = vars(self), Notes(secrets.randbits(64) or 1)
+        mine, notes = vars(self), Notes(int.from_bytes(os.urandom(8), "big") or 1)
         mine.setdefault("callbacks", [])
         if mine.setdefault("_notes", notes) is not notes:
             return

@@ -22,8 +22,8 @@ COMMANDS = {name: command.params for name, command in get_command(app).commands.
 
 
 def _is_file(path):
-    """A path of a folder at the top of this repository, which may have a star."""
-    return not (ROOT / path.partition("/")[0]).exists() or any(ROOT.glob(path))
+    """A path of a folder at the top of this repository, which may have a star; what is built need not be there."""
+    return "_build/" in path or not (ROOT / path.partition("/")[0]).exists() or any(ROOT.glob(path))
 
 
 def _is_option(words):

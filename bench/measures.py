@@ -38,6 +38,7 @@ class Sizes:
     served: int = 400
     served_turns: int = 15
     looks: int = 20
+    starts: int = 3
 
 
 TINY = Sizes(
@@ -52,6 +53,7 @@ TINY = Sizes(
     served=16,
     served_turns=1,
     looks=1,
+    starts=1,
 )
 """To see that everything runs."""
 
@@ -103,8 +105,8 @@ def run(sizes: Sizes) -> Run:
             hold_told(workers, sizes.turns)
             request = measure(workers, sizes.turns, "request", requests=sizes.requests // 4)
             clients[kind] = {"chunk": chunk, "request": request}
-    asgi["start"] = _starts("asgi", ASGI, sizes.few, "stream", streams=1)
-    clients["openai"]["start"] = _starts("openai", OPENAI, sizes.few, "request", requests=1)
+    asgi["start"] = _starts("asgi", ASGI, sizes.starts, "stream", streams=1)
+    clients["openai"]["start"] = _starts("openai", OPENAI, sizes.starts, "request", requests=1)
     return Run(sizes, asgi, fastapi, growth, looks, clients, _imports(sizes.few), instructions.count())
 
 

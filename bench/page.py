@@ -48,8 +48,10 @@ _PACKAGES = (
     "httpx",
     "opentelemetry-instrumentation-httpx",
     "openai",
+    "opentelemetry-instrumentation-genai-openai",
     "opentelemetry-instrumentation-openai",
     "openinference-instrumentation-openai",
+    "langfuse",
 )
 
 
@@ -265,7 +267,7 @@ def text(run: Run) -> str:
     sizes = run.sizes
     how = (
         f"Written by `make bench`: what is added to the same thing without, each in a process of its own, in turn; the "
-        f"least of {sizes.turns} runs, by uvicorn of {sizes.served_turns}, of a start of {sizes.few}, of memory of "
+        f"least of {sizes.turns} runs, by uvicorn of {sizes.served_turns}, of a start of {sizes.starts}, of memory of "
         "one; in brackets how far their median lies above it, after x how many times it is what "
         "otel-streaming adds. What each has to tell is counted, so that nobody is measured who does not listen, and "
         "dropped: there is no exporter. Nor is there a reader of metrics, which spares those that record some by "

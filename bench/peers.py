@@ -102,7 +102,8 @@ def _sentry_asgi(site: Site) -> Any:
     return resolve_name("sentry_sdk.integrations.asgi:SentryAsgiMiddleware")(site.asgi, asgi_version=3)
 
 
-def _ddtrace() -> None:
+def _ddtrace(**patched: bool) -> None:
+    resolve_name("ddtrace:patch")(**patched)
     trace_filter = resolve_name("ddtrace.trace:TraceFilter")
     nowhere = type("Nowhere", (trace_filter,), {"process_trace": _NOWHERE.take})
     resolve_name("ddtrace.trace:tracer").configure(trace_processors=[nowhere()])
@@ -186,8 +187,7 @@ def _fastapi_sentry(site: Site) -> Any:
 
 
 def _fastapi_ddtrace(site: Site) -> Any:
-    resolve_name("ddtrace:patch")(fastapi=True, starlette=True)
-    _ddtrace()
+    _ddtrace(fastapi=True, starlette=True)
     return fastapi(site)
 
 
@@ -247,6 +247,13 @@ def _both() -> Callable[[Any], None]:
     return _one_by_one()
 
 
+def _langfuse() -> None:
+    """Have the SDK of OpenAI that Langfuse hands out, which is OpenAI's own, wrapped."""
+    keys = {"public_key": "pk-lf-none", "secret_key": "sk-lf-none", "base_url": "http://127.0.0.1:1"}
+    resolve_name("langfuse:Langfuse")(should_export_span=_NOWHERE.take, **keys)
+    resolve_name("langfuse.openai")
+
+
 HTTPX: dict[str, Callable[[], Callable[[Any], None] | None]] = {
     BARE: lambda: None,
     OURS: _client_ours,
@@ -258,8 +265,13 @@ HTTPX: dict[str, Callable[[], Callable[[Any], None] | None]] = {
 OPENAI: dict[str, Callable[[], None]] = {
     BARE: lambda: None,
     OURS: _client_ours,
+    "contrib GenAI": lambda: _instrument("opentelemetry.instrumentation.genai.openai:OpenAIInstrumentor"),
     "openllmetry": lambda: _instrument("opentelemetry.instrumentation.openai:OpenAIInstrumentor"),
     "openinference": lambda: _instrument("openinference.instrumentation.openai:OpenAIInstrumentor"),
+    "sentry-sdk": _sentry,
+    "ddtrace": lambda: _ddtrace(openai=True),
+    "logfire": lambda: _logfire().instrument_openai(),
+    "langfuse": _langfuse,
 }
 """By name: what instruments the SDK of OpenAI, or the client below it."""
 

@@ -15,16 +15,16 @@ from bench.workloads import EVENT, TICK, Cycle, Site, scope, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-_LONGEST = 120.0
+_LONGEST = 600.0
 """Seconds that streams may take to open, to move, and to be looked at: one that has failed never does."""
 
 
 class Asgi:
     """An ASGI application, plain or FastAPI's. Methods return seconds, unless they say otherwise."""
 
-    def __init__(self, put_around: Callable[[Site], Any]) -> None:
+    def __init__(self, make: Callable[[Site], Any]) -> None:
         self._site = Site()
-        self._app = put_around(self._site)
+        self._app = make(self._site)
 
     def chunk(self, chunks: int, streams: int = 1) -> float:
         """Return what the sending of a chunk takes, of streams of so many."""

@@ -10,7 +10,7 @@ BOUNDS = {
     "named-chunk": 8.9,
     "cut-chunk": 28,
     "request": 53,
-    "stream": 980,
+    "stream": 900,
     "client-chunk": 6.7,
     "client-request": 64,
 }

@@ -36,7 +36,7 @@ class Sizes:
     few: int = 5
     """Turns of what hardly differs, or takes long."""
     served: int = 400
-    served_turns: int = 15
+    served_turns: int = 10
     looks: int = 20
     starts: int = 3
 

@@ -565,6 +565,11 @@ def interrupt(*_):
     raise SignalError
 
 
+@pytest.mark.xfail(
+    sys.version_info[:2] == (3, 14),
+    reason="so it is with every lock of an interpreter with https://github.com/python/cpython/issues/148874",
+    strict=False,
+)
 def test_a_lock_is_let_go_whatever_interrupts():
     """A signal whose handler raises finds a lock of ours being taken, held or let go: it is free, and nobody within."""
     before = signal.signal(signal.SIGALRM, interrupt)

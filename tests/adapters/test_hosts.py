@@ -6,6 +6,7 @@ import gc
 import inspect
 import logging
 import pickle
+import sys
 import threading
 import weakref
 from functools import partial
@@ -68,8 +69,9 @@ def test_send_is_taken_for_a_coroutine_function(captured):
     seen = []
 
     async def app(scope, receive, send):
-        seen.append(asyncio.iscoroutinefunction(send))
+        seen.append(ask(send))
 
+    ask = inspect.iscoroutinefunction if sys.version_info >= (3, 12) else asyncio.iscoroutinefunction
     run(app)
     assert seen == [True]
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from driver import Connection, body, chat, http_scope, start
 
-from otel_streaming import StreamingMiddleware, servers
+from otel_streaming import StreamingMiddleware, frameworks, servers
 from otel_streaming._patches import Patches
 from otel_streaming._peers import peer_of
 
@@ -251,3 +251,27 @@ def test_what_a_worker_hands_out_is_used_as_the_application(name, apply):
     assert not hasattr(served, "no_such_name")
     assert copy.copy(served).config is application.config
     assert copy.deepcopy(served).config == application.config
+
+
+def test_what_another_version_keeps_elsewhere(apply):
+    """A server or framework in which we do not find what we look for goes on as without us, called or awaited."""
+
+    class Double:
+        def load(self):
+            return "loaded"
+
+        def startup(self, sockets=None):
+            return sockets
+
+        handle_exit = shutdown = resolve_request = handle = send_response = startup
+
+        async def run_get_response(self, request):
+            return request
+
+    apply(servers.uvicorn_config, Config=Double)
+    apply(servers.uvicorn_server, Server=Double)
+    apply(frameworks.django_base, BaseHandler=Double)
+    apply(frameworks.django_asgi, ASGIHandler=Double)
+    double = Double()
+    assert (double.load(), double.startup(1), double.resolve_request(2)) == ("loaded", 1, 2)
+    assert asyncio.run(double.run_get_response(3)) == 3

@@ -87,9 +87,10 @@ def run(sizes: Sizes) -> Run:
     """
     with processes("asgi", ASGI) as workers:
         asgi = _steps(workers, sizes)
-        for what, dialect in (("memory", True), ("memory without dialect", False)):
-            asgi[what] = measure(workers, 1, "memory", count=sizes.open, dialect=dialect)
-        growth = _growth([worker for worker in workers if worker.name in COMPARED], sizes)
+        compared = [worker for worker in workers if worker.name in COMPARED]
+        asgi["memory"] = measure(workers, 1, "memory", count=sizes.open, dialect=True)
+        asgi["memory without dialect"] = measure(compared, 1, "memory", count=sizes.open, dialect=False)
+        growth = _growth(compared, sizes)
         asgi["uvicorn"] = served(workers, sizes.served_turns, sizes.served)
     with processes("asgi", [OURS]) as (alone,):
         looks = [

@@ -28,7 +28,7 @@ COLUMNS = {
     "memory": ("KiB an open stream", KIB, 2),
     "memory without dialect": ("the same, of no dialect", KIB, 2),
     "start": ("ms a start", MS, 0),
-    "uvicorn": (f"processor's us, uvicorn's stream of {CHUNKS}", US, 0),
+    "uvicorn": ("processor's us a stream by uvicorn", US, 0),
 }
 """What is measured: in words, its unit, its digits."""
 _PACKAGES = (
@@ -154,6 +154,8 @@ def number(figure: Figure, scale: float, digits: int) -> str:
 
 def cell(figures: dict[str, Figure], name: str, scale: float, digits: int) -> str:
     """Return what something adds, its spread, and how many times it is what we add; of the bare what it takes."""
+    if name not in figures:
+        return ""
     if name == BARE:
         return number(figures[name], scale, digits)
     more, mine = added(figures, name), added(figures, OURS)
@@ -181,8 +183,8 @@ def _asgi(run: Run) -> list[str]:
             f"as many instructions (last table). A stream is one of one chunk, from its beginning to its span; "
             f"uvicorn's, with uvloop and httptools, have {CHUNKS} chunks, and {CONNECTIONS} connections ask for them. "
             f"KiB are of {run.sizes.open:,} open streams that have sent ten chunks, as tracemalloc counts them: what "
-            "native code allocates for itself is not seen. A start is the import, the putting in place, and the first "
-            "stream."
+            "native code allocates for itself is not seen; who reads no chunk holds the same of no "
+            "dialect. A start is the import, the putting in place, and the first stream."
         ),
     ]
 

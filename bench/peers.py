@@ -19,7 +19,7 @@ OURS = "otel-streaming"
 BARE = "bare"
 EXCLUDED = "contrib ASGI, exclude_spans"
 COMPARED = (BARE, OURS, EXCLUDED)
-"""Whose growth is measured, and whose instructions are counted."""
+"""Whose growth is measured, whose instructions are counted, and who may care for what a stream says."""
 API = "OpenTelemetry's own, asyncio"
 
 _EXCLUDE = {"exclude_spans": ["send", "receive"]}

@@ -120,8 +120,8 @@ FAULTS = {
     "cut": ([*TOKENS[:2], 0.02, CUT], {}, {}, "connection_lost"),
     "cut before it is read": ([*TOKENS[:2], CUT], {}, {"after": 0.05}, "connection_lost"),
     "cut in a message": (TOKENS, {"open_end": True}, {}, "connection_lost"),
-    "silence": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(sock_read=0.5)}, "idle_timeout"),
-    "too long": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(total=0.5)}, "deadline_exceeded"),
+    "silence": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(sock_read=1)}, "idle_timeout"),
+    "too long": ([*TOKENS[:2], 30], {}, {"timeout": aiohttp.ClientTimeout(total=2)}, "deadline_exceeded"),
     "no gzip": (TOKENS, {"headers": "content-encoding: gzip\r\n"}, {}, "protocol_error"),
 }
 

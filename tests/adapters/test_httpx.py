@@ -43,7 +43,7 @@ FAULTS = {
     "no terminal": (TOKENS, {}, {}),
     "cut": ([*TOKENS, 0.05, CUT], {}, {}),
     "cut in a message": (TOKENS, {"open_end": True}, {}),
-    "time-out": ([*TOKENS, 30], {}, {"timeout": 0.3}),
+    "time-out": ([*TOKENS, 30], {}, {"timeout": (20, 1, 20, 20)}),
     "plain": ([b"{}"], {"media_type": "application/json"}, {}),
     "error": ([b"no"], {"status": 503}, {}),
 }

@@ -133,7 +133,7 @@ FAULTS = {
     "cut": ([*TOKENS[:2], 0.02, CUT], {}, {}, "connection_lost"),
     "cut in a message": (TOKENS, {"open_end": True}, {}, "connection_lost"),
     "short": (TOKENS, {"length": 9999}, {}, "connection_lost"),
-    "silence": ([*TOKENS[:2], 30], {}, {"timeout": 0.5}, "idle_timeout"),
+    "silence": ([*TOKENS[:2], 30], {}, {"timeout": urllib3.Timeout(connect=20, read=1)}, "idle_timeout"),
     "no gzip": (TOKENS, {"headers": "content-encoding: gzip\r\n"}, {}, "protocol_error"),
 }
 

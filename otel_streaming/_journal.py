@@ -217,10 +217,10 @@ class Journal:
             if took <= SLOW:
                 return
             waited, paused = waited + took, paused + _timed(time.sleep, 0)
-            if waited > _ENOUGH:
-                break
             if 4 * paused > waited:
                 return
+            if waited > _ENOUGH:
+                break
         self._trouble = self._trouble or f"writing takes longer than {SLOW} s"
 
     def _write(self, what: Header | End | Row | Legacy | Open | Progress, at: int) -> None:

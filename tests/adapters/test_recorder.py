@@ -643,7 +643,7 @@ def test_a_thread_that_waits_for_its_turn_is_no_slow_disk(threads, tmp_path):
 
 
 def test_a_disk_that_hangs_while_others_compute(tmp_path, monkeypatch):
-    """A write that takes more than a second is the last one, whatever else went on."""
+    """A write that takes more than a second, and a pause next to nothing, is the last one."""
     registry, recorder = recording(tmp_path)
     recorder.look()
     monkeypatch.setattr(os, "pwrite", lambda *_: time.sleep(1.1) or PROGRESS_AT)

@@ -292,14 +292,14 @@ def test_another_python(cli, tmp_path):
     """The service's Python has not got the plugin: said so, with where to install it."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "other"], check=True, timeout=60)
     refused = cli("doctor", "--", tmp_path / "other/bin/python", "app.py")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "No module named 'otel_streaming'" in refused.stderr
     assert "pip install otel-streaming where the service runs" in refused.stderr
     for command, said in {"no-such-server": "no such program", "sh": "give the command that it starts"}.items():
         refused = cli("doctor", "--", command, "-c", "uvicorn a:a")
         assert (refused.returncode, said in refused.stderr) == (2, True)
     refused = cli("doctor", "--", "opentelemetry-instrument", "python", "app.py", env={"PATH": "/usr/bin:/bin"})
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "opentelemetry-instrument: No such file or directory; give the command" in refused.stderr
 
 

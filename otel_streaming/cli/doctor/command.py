@@ -32,7 +32,7 @@ def doctor(
 
     Run it in the service's environment. The application is not started.
     One stream of a service otel-streaming-doctor goes through the pipeline.
-    Exit status 1 if a finding is a failure.
+    Ends with 0 if no finding is a failure, 1 if one is, 2 if the service's Python cannot be looked at.
     """
     from otel_streaming.cli.doctor.checks import CHECKS  # noqa: PLC0415 - slow to import
 

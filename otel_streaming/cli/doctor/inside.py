@@ -32,6 +32,12 @@ _STARTS = 120.0
 """Seconds for the probe to be through."""
 
 
+class ProbeError(StopError):
+    """The probe could not tell anything: no finding, good or bad."""
+
+    status = 2
+
+
 def look(command: list[str]) -> Case:
     """Run the probe in the place of the program that ``command`` starts, and return what it has told.
 
@@ -39,7 +45,7 @@ def look(command: list[str]) -> Case:
 
     Raises:
         UsageError: There is no such program, or it is none of Python.
-        StopError: The probe could not tell anything.
+        ProbeError: The probe could not tell anything.
     """
     argv, program = _probe(command)
     told, wrote = _run(argv)
@@ -97,7 +103,7 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
     """Run the probe; return what it told, and what it wrote.
 
     Raises:
-        StopError: It could not tell anything.
+        ProbeError: It could not tell anything.
     """
     with tempfile.TemporaryDirectory(prefix="otel-streaming-") as folder:
         told = Path(folder, "facts.json")
@@ -113,13 +119,13 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             why = getattr(error, "strerror", None) or error
-            raise StopError(
+            raise ProbeError(
                 f"the probe did not run: {argv[0]}: {why}; give the command that starts the service, by its whole path"
             ) from error
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
             where = f"pip install otel-streaming where the service runs ({' '.join(argv[:-2])})"
-            raise StopError(f"the probe did not run: {last}; {where}")
+            raise ProbeError(f"the probe did not run: {last}; {where}")
         return json.loads(told.read_text(encoding="utf-8")), done.stderr
 
 

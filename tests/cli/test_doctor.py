@@ -207,13 +207,18 @@ def test_a_collector_that_asks_who_one_is(tmp_path):
         assert "https://" in reach(plain, "traces")[1]
 
 
-def test_a_certificate_that_is_none(tmp_path):
+def test_a_certificate_that_is_none(tmp_path, monkeypatch):
     """A file that is not there, or holds none, is not taken for a collector that is not there."""
     (tmp_path / "text.pem").write_text("none")
     for name, setting in (("none.pem", "CERTIFICATE"), ("text.pem", "CLIENT_CERTIFICATE")):
         seen, fix = reach({f"OTEL_EXPORTER_OTLP_{setting}": str(tmp_path / name)}, "traces")
         assert "a certificate or key that is set cannot be used" in seen
         assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in fix
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    assert "SSL_CERT_FILE" in ask("http://127.0.0.1:9")[1]
+    seen, fix = reach({}, "traces")
+    assert "a certificate or key that is set cannot be used" in seen
+    assert "SSL_CERT_FILE" in fix
 
 
 def test_a_path_too_many(doctor, stack):
@@ -325,6 +330,12 @@ def test_what_is_no_prometheus(status, answer):
     assert values == {}
     assert wrong
     assert "secret" not in wrong
+
+
+@pytest.mark.parametrize("url", ["http://me:sec/ret@127.0.0.1:9", "http://me:sec#ret@127.0.0.1:9"])
+def test_an_address_that_is_no_url(url):
+    """Where the password makes the address none, nothing of it is repeated."""
+    assert ask(url) == ({}, "it is no URL")
 
 
 def test_a_folder_without_room(doctor, tmp_path):

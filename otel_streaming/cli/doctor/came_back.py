@@ -29,7 +29,11 @@ def ask(url: str) -> tuple[Values, str]:
         if not answer.is_success:
             return {}, f"it answers {answer.status_code}"
         return dict(map(_value, answer.json()["data"]["result"])), ""
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+    except httpx.InvalidURL:  # whose text may be half a password
+        return {}, "it is no URL"
+    except OSError:  # httpx makes HTTPErrors of all that come from a connection
+        return {}, "SSL_CERT_FILE or SSL_CERT_DIR names no certificates"
+    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
         return {}, (str(error) or type(error).__name__).splitlines()[0]  # whatever it is, it is no Prometheus
 
 

@@ -55,8 +55,8 @@ def shown(url: str) -> str:
 def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
     """Ask the collector that ``signal`` goes to; returns what is wrong, None if it answers as it should."""
     url, get = endpoint(environ, signal), functools.partial(setting, environ, signal)
-    trusted = httpx.create_ssl_context()
     try:
+        trusted = httpx.create_ssl_context()
         if get("CERTIFICATE"):
             trusted.load_verify_locations(get("CERTIFICATE"))
         if get("CLIENT_CERTIFICATE"):
@@ -119,7 +119,9 @@ def _reach_grpc(url: str, trusted: ssl.SSLContext) -> Trouble | None:
     return None if len(head) > 3 and head[3] == _SETTINGS else _SPEAKS_HTTP
 
 
-_CERTIFICATES = "set OTEL_EXPORTER_OTLP_CERTIFICATE, ..._CLIENT_CERTIFICATE and ..._CLIENT_KEY to files of PEM"
+_CERTIFICATES = (
+    "set OTEL_EXPORTER_OTLP_CERTIFICATE, ..._CLIENT_CERTIFICATE and ..._CLIENT_KEY, and SSL_CERT_FILE, to files of PEM"
+)
 _FIXES = {
     "CERTIFICATE_VERIFY": "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of the authority that signed its certificate",
     "CERTIFICATE_REQUIRED": "set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.05
 _given: set[int] = set()
-_CLAIMS = cache() / "ports"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -38,12 +37,21 @@ def free_ports(count: int) -> list[int]:
 
     They lie below the range from which the kernel serves outgoing connections (32768 and up on Linux), so that
     no connection takes one between now and the moment a server listens on it.
+
+    Raises:
+        StackError: There are not so many, or none can be locked.
     """
     ports: list[int] = []
     claims = _claims()
     candidates = iter(random.SystemRandom().sample(range(18000, 32000), 2000))
     while len(ports) < count:
-        port = next(candidates)
+        port = next(candidates, None)
+        if port is None:
+            message = (
+                f"{count - len(ports)} more free ports are wanted than there are, or the cache's file system has no "
+                "locks: set XDG_CACHE_HOME to a folder of one that has"
+            )
+            raise StackError(message)
         if port in _given:
             continue
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -58,8 +66,9 @@ def free_ports(count: int) -> list[int]:
 @functools.cache
 def _claims() -> int:
     """Return the file whose byte at each port is locked by the process that was given that port, until it ends."""
-    _CLAIMS.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(_CLAIMS, os.O_RDWR | os.O_CREAT)
+    claims = cache() / "ports"
+    claims.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(claims, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def listens(port: int) -> bool:

@@ -1,13 +1,17 @@
 """Processes are watched while they run, and none outlives its owner."""
 
+import os
 import signal
 import socket
+import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from stack import Process, StackError, free_ports, wait_until
+from stack.processes import _claims
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -33,8 +37,8 @@ def up(process):
 
 
 def gone(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def test_free_ports():
@@ -73,6 +77,34 @@ def test_no_port_of_another_process(run, monkeypatch):
     assert free_ports(1) != [given]
     other.stop()
     assert free_ports(1) == [given]
+
+
+def test_no_locks(monkeypatch):
+    """Where no port can be locked it is said what to do."""
+
+    def refuse(*_):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(StackError, match="set XDG_CACHE_HOME"):
+        free_ports(1)
+
+
+def test_a_user_without_a_home():
+    """The cache is looked for when it is needed: importing the stack needs no home."""
+    code = "from pathlib import Path; Path.home = lambda: 1 / 0; import stack.processes"
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60)
+
+
+def test_claims_are_of_one_user(monkeypatch, tmp_path):
+    """Nobody else opens, and so locks, the file of what was given."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    claims = _claims.__wrapped__()
+    try:
+        assert stat.S_IMODE(os.fstat(claims).st_mode) == 0o600
+    finally:
+        os.close(claims)
 
 
 def test_waiting_ends_when_the_process_dies(run):

@@ -45,6 +45,8 @@ ALONE = {
     ("service", "pipelines", "logs"),
 }
 """Keys of what only a collector needs that has no other configuration."""
+IN_MEMORY = ("queue_size: 100000000", "queue_size: 25000000 # as sent: some 100 MB of memory, for want of `storage`")
+"""What waits on disk there waits in memory here, where it takes four times the bytes that are counted."""
 
 FIXED = {
     "COLLECTOR_OTLP_GRPC": "0.0.0.0:4317",
@@ -70,7 +72,7 @@ OPERATOR_HEAD = """\
 
 
 def derive() -> str:
-    """Return the configuration without its head and without `ALONE`, comments and all."""
+    """Return the configuration without its head and `ALONE`, comments and all, its queue `IN_MEMORY`."""
     kept: list[str] = []
     path: list[str] = []
     cut: int | None = None
@@ -85,7 +87,7 @@ def derive() -> str:
             cut = indent if tuple(path) in ALONE else None
         if cut is None:
             kept.append(line)
-    return DERIVE_HEAD + "\n".join(kept) + "\n"
+    return DERIVE_HEAD + "\n".join(kept).replace(*IN_MEMORY) + "\n"
 
 
 class _Plain(yaml.SafeDumper):

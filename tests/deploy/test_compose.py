@@ -121,6 +121,17 @@ def test_collector_environment():
     )
 
 
+def test_collector_memory():
+    """What lies in a tmpfs is charged to the container: a full one leaves room for what the limiter lets in."""
+    limiter = yaml.safe_load((ROOT / "collector/config.yaml").read_text())["processors"]["memory_limiter"]
+    share = (limiter["limit_percentage"] - limiter["spike_limit_percentage"]) / 100
+    service = SERVICES["collector"]
+    (tmpfs,) = (int(size) for mount in service["tmpfs"] for size in re.findall(r"size=(\d+)m", mount))
+    limit = service["deploy"]["resources"]["limits"]["memory"]
+    memory = int(limit[:-1]) * {"M": 1, "G": 1024}[limit[-1]]
+    assert tmpfs + share * memory < 0.9 * memory
+
+
 def test_grafana_environment():
     """The provisioning reads exactly what is set for it, and documents it; the rest is Grafana's own."""
     files = sorted((ROOT / "collector/grafana").glob("*/*.yaml"))

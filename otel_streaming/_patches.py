@@ -46,13 +46,15 @@ class Patches:
     def _run(self, hook: Hook, module: ModuleType) -> None:
         if not self._active:
             return
-        before = len(self._done)
+        its = Patches()  # another thread's import may run a hook meanwhile
         try:
-            hook(module, self)
+            hook(module, its)
         except Exception as moved:  # noqa: BLE001 - the host's import must not fail for a name that has moved
-            self._undo(before)  # what is watched in part is told wrong
+            its.undo()  # what is watched in part is told wrong
             self.unknown.add(module.__name__)
             notice("%s is not watched, this version is not known: %r", module.__name__, moved)
+        else:
+            self._done += its._done
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         """Replace ``owner.name`` by what ``wrapper`` makes of it."""
@@ -63,10 +65,7 @@ class Patches:
     def undo(self) -> None:
         """Put everything back."""
         self._active = False
-        self._undo(0)
-
-    def _undo(self, kept: int) -> None:
-        while len(self._done) > kept:
+        while self._done:
             owner, name, own = self._done.pop()
             if own is _INHERITED:
                 delattr(owner, name)

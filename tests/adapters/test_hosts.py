@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from functools import partial
+from types import ModuleType
 
 import pytest
 from driver import ANSWER, DONE, Connection, answer, body, chat, http_scope, script, start
@@ -23,6 +24,7 @@ from otel_streaming import StreamingMiddleware
 from otel_streaming._config import read_settings
 from otel_streaming._engine import use, watched
 from otel_streaming._instruments import Instruments
+from otel_streaming._patches import Patches
 from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.frameworks import HOOKS
@@ -88,6 +90,28 @@ def test_a_library_of_an_unknown_version_is_left_alone(caplog):
 
         assert this.s
         assert "this is not watched" in caplog.text
+
+
+def test_a_hook_that_fails_takes_back_nothing_of_another_thread_s():
+    """Two threads import two libraries, one of an unknown version: the other one is watched."""
+    known, unknown = ModuleType("known"), ModuleType("unknown")
+    known.name = "theirs"
+
+    def hook(module, patches):
+        patches.wrap(module, "name", lambda original: "ours")
+
+    def fails(module, patches):
+        other = threading.Thread(target=both._run, args=(hook, known))
+        other.start()
+        other.join()
+        raise AttributeError
+
+    both = Patches()
+    both.apply({})
+    both._run(fails, unknown)
+    assert (known.name, both.unknown) == ("ours", {"unknown"})
+    both.undo()
+    assert known.name == "theirs"
 
 
 def test_an_error_page_is_no_chunk(hooks, captured):

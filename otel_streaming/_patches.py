@@ -91,20 +91,23 @@ def before(tell: Callable[..., object]) -> Wrapper:
 def after(tell: Callable[..., object]) -> Wrapper:
     """The same, after it: ``tell`` gets what the function has returned, or its coroutine, and its arguments."""
 
+    def told(result: Any, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(Exception):
+            tell(result, *args, **kwargs)
+        return result
+
+    async def told_later(result: Any, *args: Any, **kwargs: Any) -> Any:
+        return told(await result, *args, **kwargs)
+
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def called(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            with contextlib.suppress(Exception):
-                tell(result, *args, **kwargs)
-            return result
+            result = original(*args, **kwargs)  # of a coroutine function too, that another has wrapped in a plain one
+            return (told_later if inspect.isawaitable(result) else told)(result, *args, **kwargs)
 
         @functools.wraps(original)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*args, **kwargs)
-            with contextlib.suppress(Exception):
-                tell(result, *args, **kwargs)
-            return result
+            return told(await original(*args, **kwargs), *args, **kwargs)
 
         return awaited if inspect.iscoroutinefunction(original) else called
 

@@ -143,8 +143,21 @@ def hooked():
         yield
 
 
+@pytest.fixture(params=[False, True], ids=["as it is", "wrapped"])
+def handles(request, monkeypatch):
+    """Quart's connection, whose coroutine method another instrumentation has wrapped in a plain function, or not."""
+    from quart.asgi import ASGIHTTPConnection
+
+    def plain(connection, *args):
+        return original(connection, *args)
+
+    original = ASGIHTTPConnection.handle_request
+    if request.param:
+        monkeypatch.setattr(ASGIHTTPConnection, "handle_request", plain)
+
+
 @pytest.mark.parametrize("outer", [StreamingMiddleware, lambda app: app], ids=["both", "inner"])
-def test_the_time_out_of_quart(outer, hooked, captured):
+def test_the_time_out_of_quart(outer, handles, hooked, captured):
     """Quart's own limit for a response (60 s unless set) cuts the stream in silence: a deadline, no cancellation."""
     from quart import Quart
 

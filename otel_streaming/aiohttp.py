@@ -134,8 +134,10 @@ def _read_headers(headers: HeaderList, *, decodes: bool) -> HeaderList:
 def _attach(response: Any, watch: Call, content: type[_Content], *, decodes: bool) -> None:
     try:
         body = response.content
-        ours = type(body) is content._of or body.at_eof()  # noqa: SLF001 - its methods are the library's, no other's
-        if ours and watch.answered(response.status, _read_headers(response.raw_headers, decodes=decodes)):
+        its = content._of  # noqa: SLF001 - the library's, whose methods we know
+        ours = type(body) is its or getattr(body, "at_eof", bool)()
+        headers = _read_headers(response.raw_headers, decodes=decodes) if ours else ()  # else no stream to follow
+        if (ours or response.status >= 500) and watch.answered(response.status, headers):
             if body.at_eof():
                 watch.finished()
             else:

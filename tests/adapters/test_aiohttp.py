@@ -361,6 +361,42 @@ def test_a_content_of_the_applications_own_reads_as_before(content, upstream, ca
     assert captured == []
 
 
+class Bare:
+    """One that can be read, and nothing else."""
+
+    def __init__(self, inner):
+        self.read = inner.read
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/event-stream"])
+@pytest.mark.parametrize("content", [Upper, Foreign, Bare])
+def test_an_error_whose_content_is_the_applications_own(content, media_type, upstream, captured, caplog):
+    """A 5xx where a stream was due is told whatever the content is; of another answer nothing is, nor opened."""
+
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection):
+            await super().start(connection)
+            self.content, self.inner = content(self.content), self.content
+            return self
+
+        def close(self):
+            self.content = self.inner
+            super().close()
+
+        release = close
+
+    async def asking(url):
+        accept = {"accept": "text/event-stream"}
+        async with aiohttp.ClientSession(response_class=Response) as session, session.get(url, headers=accept) as got:
+            assert type(got.content) is content
+            assert captured.engine.registry.open_count == 0
+
+    asyncio.run(asking(upstream.answer(b"no", status=503, media_type=media_type)))
+    asyncio.run(asking(upstream.answer(b"yes", path="/yes", media_type=media_type)))
+    assert [summary.reason.value for summary in captured] == ["http_5xx"]
+    assert "report this fault" not in caplog.text
+
+
 @pytest.mark.parametrize("told_by", ["session", "request"])
 @pytest.mark.parametrize("decodes", [True, False], ids=["decompressed", "as it comes"])
 def test_compressed_bodies(decodes, told_by, upstream, captured):

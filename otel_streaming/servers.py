@@ -200,6 +200,7 @@ def granian_asgi(module: ModuleType, patches: Patches) -> None:
     server = Server(cuts="2")
     patches.wrap(module, "_callback_wrapper", _takes_application(0, server=server))
     patches.wrap(module.LifespanProtocol, "__init__", _takes_application(1, server=server))
+    patches.wrap(module.LifespanProtocol, "startup", _drains("callable", yes=False))
     patches.wrap(module.LifespanProtocol, "shutdown", _stops("callable"))
 
 

@@ -8,8 +8,10 @@ import copy
 from functools import partial
 from types import SimpleNamespace
 
+import granian.asgi
 import pytest
 from driver import Connection, body, chat, http_scope, start
+from hooking import patched
 
 from otel_streaming import StreamingMiddleware, frameworks, servers
 from otel_streaming._patches import Patches
@@ -140,7 +142,7 @@ def test_the_application_is_wrapped(apply):
             def __init__(self, app=None, application=None):
                 self.got = app or application
 
-            run = kill_all_applications = shutdown = None
+            run = kill_all_applications = startup = shutdown = None
 
         return Takes
 
@@ -196,6 +198,23 @@ def test_granian_drains(apply, captured):
     handler(*args)
     assert captured.engine.registry.draining
     assert told == [(15, None)]
+
+
+def test_granian_started_anew_drains_no_more(captured):
+    """Embedded, granian may be started again in its process, with an application that refuses its lifespan."""
+
+    async def refuses(scope, receive, send):
+        raise ValueError
+
+    async def serving():
+        lifespan = granian.asgi.LifespanProtocol(refuses)
+        await lifespan.startup()
+        before = lifespan.callable.server.draining
+        await lifespan.shutdown()
+        return before, lifespan.callable.server.draining
+
+    with patched({"granian.asgi": servers.granian_asgi}):
+        assert [asyncio.run(serving()) for _ in range(2)] == [(False, True)] * 2
 
 
 def test_gunicorns_worker_drains(apply, captured):

@@ -17,7 +17,7 @@ from certificates import certificate
 
 from otel_streaming.cli.doctor.came_back import ask
 from otel_streaming.cli.doctor.checks import CHECKS
-from otel_streaming.cli.doctor.reach import reach
+from otel_streaming.cli.doctor.reach import reach, shown
 from stack import Collector
 
 pytestmark = pytest.mark.e2e
@@ -334,8 +334,12 @@ def test_what_is_no_prometheus(status, answer):
 
 @pytest.mark.parametrize("url", ["http://me:sec/ret@127.0.0.1:9", "http://me:sec#ret@127.0.0.1:9"])
 def test_an_address_that_is_no_url(url):
-    """Where the password makes the address none, nothing of it is repeated."""
+    """Where the password makes the address none, nothing of it is repeated: Prometheus's, nor the collector's."""
     assert ask(url) == ({}, "it is no URL")
+    assert shown(url) == "http://127.0.0.1:9"
+    for protocol in ("grpc", "http/protobuf"):
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        assert reach(environ, "traces")[0] == "it is no URL"
 
 
 def test_a_folder_without_room(doctor, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -47,9 +48,8 @@ def endpoint(environ: Mapping[str, str], signal: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may be shown: nobody's password, no query."""
-    split = urlsplit(url)
-    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}" if split.netloc else url
+    """Return a URL, or what was meant as one, as it may be shown: nobody's password, no query."""
+    return re.split("[?#]", re.sub(r"(?s)^(\w+://)?.*@", r"\1", url))[0]
 
 
 def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
@@ -79,6 +79,10 @@ _SPEAKS_HTTP = (
     "what listens there does not speak HTTP/2: by custom OTLP comes over gRPC at 4317, over HTTP at 4318",
     "set OTEL_EXPORTER_OTLP_ENDPOINT to the port for gRPC, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 )
+_NO_URL = (
+    "it is no URL",
+    "begin OTEL_EXPORTER_OTLP_ENDPOINT with http:// or https://; a / or # of a password is written %2F or %23",
+)
 _WANTS_TLS = ("it does not take what is not encrypted", "try https:// in OTEL_EXPORTER_OTLP_ENDPOINT")
 _STATUSES = {
     400: _WANTS_TLS,  # an empty request has nothing else to be wrong
@@ -96,7 +100,7 @@ def _reach_http(url: str, headers: Mapping[str, str], trusted: ssl.SSLContext) -
     try:  # a request of no spans, as protobuf writes it
         answer = httpx.post(url, content=b"", headers=headers, timeout=_TIMEOUT, verify=trusted)
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-        return "it is no URL", "begin OTEL_EXPORTER_OTLP_ENDPOINT with http:// or https://"
+        return _NO_URL
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
         return _unreachable(error) if "SSL" in str(error) else _SPEAKS_GRPC
     if answer.is_success:
@@ -105,8 +109,11 @@ def _reach_http(url: str, headers: Mapping[str, str], trusted: ssl.SSLContext) -
 
 
 def _reach_grpc(url: str, trusted: ssl.SSLContext) -> Trouble | None:
-    split = urlsplit(url if "//" in url else f"http://{url}")
-    place = split.hostname or "localhost", split.port or 4317
+    try:
+        split = urlsplit(url if "//" in url else f"http://{url}")
+        place = split.hostname or "localhost", split.port or 4317
+    except ValueError:  # whose text may be half a password
+        return _NO_URL
     trusted.set_alpn_protocols(["h2"])
     with contextlib.ExitStack() as opened:
         connection = opened.enter_context(socket.create_connection(place, _TIMEOUT))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from otel_streaming import websocket
 from otel_streaming._engine import engine, watched
 from otel_streaming._peers import peer_of
+from otel_streaming._stand_in import StandIn
 from otel_streaming._watch import Server, watch_over
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _POLL = 0.005
 _COROUTINE_MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
-class StreamingMiddleware:
+class StreamingMiddleware(StandIn):
     """Watch an ASGI application's streams: the outer hook, put in place by a server's entry or by hand.
 
     Counted once, however many of them stand in a row.
@@ -55,14 +56,8 @@ class StreamingMiddleware:
 
     def __init__(self, app: App, server: Server | None = None) -> None:
         """Wrap ``app``; ``server`` is given where a server has several doors to it."""
-        self.app = app
-        self.server = server or Server()
-
-    def __getattr__(self, name: str) -> Any:
-        """Have the application's attributes: servers hand out what they serve, gunicorn as its ``worker.asgi``."""
-        if name == "app" or name.startswith("__"):  # a copy has been given none; how it is made is its own affair
-            raise AttributeError(name)
-        return getattr(self.app, name)
+        self._application: App = app
+        self._server = server or Server()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -70,19 +65,19 @@ class StreamingMiddleware:
         if kind == "lifespan" and KEY not in scope:
             scope[KEY] = None
             engine()  # looks for those who died before, also where the application refuses its lifespan
-            await self.app(scope, _holding(self.server, receive), _flushing(send))
+            await self._application(scope, _holding(self._server, receive), _flushing(send))
             return
         hooks = _HOOKS.get(kind)
         around = watched.get(None)  # an application may serve a request of its own in process
         watch = _new_watch(scope, around) if hooks is not None and KEY not in scope else None
         if hooks is None or watch is None:
-            await self.app(scope, receive, send)
+            await self._application(scope, receive, send)
             return
         watch.wire_done = False
-        watch.server = self.server
+        watch.server = self._server
         watch.peer = peer_of(receive, send)
         try:
-            await self.app(scope, *hooks.outer(watch, receive, send))
+            await self._application(scope, *hooks.outer(watch, receive, send))
         except BaseException as exception:
             watch.returned(exception)
             raise

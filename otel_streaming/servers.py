@@ -16,6 +16,7 @@ from wrapt import ObjectProxy
 from otel_streaming import wsgi
 from otel_streaming._engine import engine
 from otel_streaming._patches import after, before
+from otel_streaming._stand_in import StandIn
 from otel_streaming._watch import Server
 from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, drain, flush
 from otel_streaming.semconv import Origin
@@ -76,7 +77,7 @@ def _server_of(it: Any, path: str) -> Server | None:
         application = attrgetter(path)(it)
     except AttributeError:  # not loaded yet, or another version's
         return None
-    return application.server if isinstance(application, StreamingMiddleware | WSGIStreamingMiddleware) else None
+    return application._server if isinstance(application, StandIn) else None  # noqa: SLF001 - not the application's
 
 
 def _stops(path: str) -> Wrapper:

@@ -16,6 +16,7 @@ from otel_streaming._exchange import harmless
 from otel_streaming._life import Life
 from otel_streaming._peers import peer_behind
 from otel_streaming._shape import LENGTHS
+from otel_streaming._stand_in import StandIn
 from otel_streaming._watch import Server, untold, watch_over
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _GONE = {"ClientDisconnected", "HTTP2ConnectionError", "HTTP2StreamError"}
 """What waitress, and gunicorn over HTTP/2, raise in place of an OSError when the reader has gone."""
 
 
-class WSGIStreamingMiddleware:
+class WSGIStreamingMiddleware(StandIn):
     """Watch a WSGI application's streams: the outer hook, put in place by a server's entry or by hand.
 
     Counted once, however many of them stand in a row.
@@ -51,14 +52,8 @@ class WSGIStreamingMiddleware:
 
     def __init__(self, app: App, server: Server | None = None) -> None:
         """Wrap ``app``; ``server`` is given where a server has several doors to it."""
-        self.app = app
-        self.server = server or Server()
-
-    def __getattr__(self, name: str) -> Any:
-        """Have the application's attributes: servers hand out what they serve, gunicorn as its ``worker.wsgi``."""
-        if name == "app" or name.startswith("__"):  # a copy has been given none; how it is made is its own affair
-            raise AttributeError(name)
-        return getattr(self.app, name)
+        self._application: App = app
+        self._server = server or Server()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -69,10 +64,10 @@ class WSGIStreamingMiddleware:
             if around is None or around.over:  # not below an ASGI server, nor asked by an application itself
                 environ[KEY] = watch = watch_over(_scope(environ), untold)
         if watch is None:
-            return self.app(environ, start_response)
-        watch.server, watch.bridged = self.server, True
+            return self._application(environ, start_response)
+        watch.server, watch.bridged = self._server, True
         watch.peer = peer_behind(environ)
-        return Layer(watch, environ, start_response, inner=False).run(self.app)
+        return Layer(watch, environ, start_response, inner=False).run(self._application)
 
 
 def hooked_application(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

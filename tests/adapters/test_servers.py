@@ -5,6 +5,7 @@ The real ones are in tests/conformance.
 
 import asyncio
 import copy
+import pickle
 from functools import partial
 from types import SimpleNamespace
 
@@ -166,20 +167,20 @@ def test_hypercorn_drains(apply, captured):
         await shutdown_event()
 
     async def worker_serve(application):
-        states.append(wrapper.app.server.draining)
+        states.append(wrapper.app._server.draining)
         waiting = asyncio.ensure_future(module.raise_shutdown(asyncio.Event().wait))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        states.append(wrapper.app.server.draining)
+        states.append(wrapper.app._server.draining)
         await module.raise_shutdown(partial(asyncio.sleep, 0))
-        states.append(wrapper.app.server.draining)
+        states.append(wrapper.app._server.draining)
 
-    wrapper.app.server.draining = True
+    wrapper.app._server.draining = True
     module = apply(servers.hypercorn_run, raise_shutdown=raise_shutdown, worker_serve=worker_serve)
     asyncio.run(module.worker_serve(wrapper))
     assert states == [False, False, True]
-    assert not other.server.draining
+    assert not other._server.draining
 
 
 def test_granian_drains(apply, captured):
@@ -209,9 +210,9 @@ def test_granian_started_anew_drains_no_more(captured):
     async def serving():
         lifespan = granian.asgi.LifespanProtocol(refuses)
         await lifespan.startup()
-        before = lifespan.callable.server.draining
+        before = lifespan.callable._server.draining
         await lifespan.shutdown()
-        return before, lifespan.callable.server.draining
+        return before, lifespan.callable._server.draining
 
     with patched({"granian.asgi": servers.granian_asgi}):
         assert [asyncio.run(serving()) for _ in range(2)] == [(False, True)] * 2
@@ -238,9 +239,9 @@ def test_gunicorns_worker_drains(apply, captured):
     worker.load_wsgi()
     assert worker.asgi.app is app
     for name in ("handle_exit_signal", "handle_quit_signal", "_shutdown"):
-        worker.asgi.server.draining = False
+        worker.asgi._server.draining = False
         getattr(worker, name)()
-        assert worker.asgi.server.draining
+        assert worker.asgi._server.draining
     assert not captured.engine.registry.draining
     worker._cleanup()
     assert called == ["exit"] * 3 + ["cleanup"]
@@ -252,7 +253,7 @@ WORKERS = {"asgi": (servers.gunicorn_asgi, "ASGIWorker"), "wsgi": (servers.gunic
 @pytest.mark.parametrize("name", WORKERS)
 def test_what_a_worker_hands_out_is_used_as_the_application(name, apply):
     """gunicorn's ``post_worker_init`` is given a worker, whose application's attributes are there as without us."""
-    application, (hook, cls) = SimpleNamespace(config={"DEBUG": True}), WORKERS[name]
+    application, (hook, cls) = SimpleNamespace(config={"DEBUG": True}, server="its own"), WORKERS[name]
 
     class Worker:
         def load_wsgi(self):
@@ -270,6 +271,34 @@ def test_what_a_worker_hands_out_is_used_as_the_application(name, apply):
     assert not hasattr(served, "no_such_name")
     assert copy.copy(served).config is application.config
     assert copy.deepcopy(served).config == application.config
+    assert pickle.loads(pickle.dumps(served)).config == application.config  # noqa: S301 - our own
+    assert served.server == "its own"
+    served.ready = True
+    assert application.ready
+    del served.server, served.ready
+    assert vars(application) == {"config": {"DEBUG": True}}
+    served.app = SimpleNamespace(app="what it wraps")
+    assert served.app == "what it wraps"
+    served.app = "wrapped anew"
+    assert served._application.app == "wrapped anew"
+
+
+def test_what_a_hook_puts_around_an_application_is_called(captured):
+    """gunicorn's ``post_worker_init`` may wrap what Flask calls, as Flask's documentation has it."""
+    from flask import Flask, request
+    from gunicorn.workers.sync import SyncWorker
+    from werkzeug.middleware.proxy_fix import ProxyFix
+    from werkzeug.test import create_environ, run_wsgi_app
+
+    flask = Flask(__name__)
+    flask.add_url_rule("/", view_func=lambda: request.remote_addr, endpoint="index")
+    with patched({"gunicorn.workers.sync": servers.gunicorn_wsgi}):
+        worker = object.__new__(SyncWorker)
+        worker.app = SimpleNamespace(wsgi=lambda: flask)
+        worker.load_wsgi()
+        worker.wsgi.wsgi_app = ProxyFix(worker.wsgi.wsgi_app)
+        environ = create_environ(headers={"X-Forwarded-For": "192.0.2.9"}, environ_base={"REMOTE_ADDR": "192.0.2.1"})
+        assert list(run_wsgi_app(worker.wsgi, environ)[0]) == [b"192.0.2.9"]
 
 
 def test_what_another_version_keeps_elsewhere(apply):

@@ -54,7 +54,7 @@ def test_one_server_drains(captured):
     hooks = {name: hook for name, hook in servers.HOOKS.items() if name.startswith("uvicorn")}
     with patched(hooks), Served() as stopping, Served() as staying:
         stopping.server.should_exit = True
-        until(lambda: stopping.server.config.loaded_app.server.draining, "the draining")
+        until(lambda: stopping.server.config.loaded_app._server.draining, "the draining")
         staying.cancel.set()
         until(lambda: len(captured) == 1, "the first end")
         stopping.cancel.set()

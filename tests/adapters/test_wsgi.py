@@ -120,7 +120,7 @@ def test_names_of_other_servers(captured):
 def test_a_drained_server(captured):
     """What a server that drains stops is told as its shutdown."""
     app = WSGIStreamingMiddleware(answer(chat(0), SystemExit(0)))
-    app.server.draining = True
+    app._server.draining = True
     Gateway().run(app)
     assert verdicts(captured) == ["silent/server_shutdown/mid_stream"]
 

@@ -24,11 +24,13 @@ class StandIn:
             object.__setattr__(self, name, value)
         elif name == "app" and not hasattr(self._application, name):
             self._application = value
-        else:
+        elif type(self).__base__ is StandIn:
             setattr(self._application, name, value)
+        else:  # a class derived from ours keeps what is set on it
+            object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if _is_own(name):
+        if _is_own(name) or name in vars(self):
             object.__delattr__(self, name)
         else:
             delattr(self._application, name)

@@ -283,6 +283,20 @@ def test_what_a_worker_hands_out_is_used_as_the_application(name, apply):
     assert served._application.app == "wrapped anew"
 
 
+def test_a_class_derived_from_a_middleware_keeps_its_own_attributes():
+    """What it sets on itself replaces nothing of the application's."""
+
+    class Derived(StreamingMiddleware):
+        def __init__(self, app):
+            super().__init__(app)
+            self.config = "its own"
+
+    derived = Derived(application := SimpleNamespace(config="the application's"))
+    assert (derived.config, application.config) == ("its own", "the application's")
+    del derived.config
+    assert derived.config == "the application's"
+
+
 def test_what_a_hook_puts_around_an_application_is_called(captured):
     """gunicorn's ``post_worker_init`` may wrap what Flask calls, as Flask's documentation has it."""
     from flask import Flask, request

@@ -201,10 +201,11 @@ def _unknown() -> Alert:
 
 def _witness(metric: semconv.Metric, *own: str) -> str:
     """Failures by service as one of the two counts them: those that ``health`` compares on the dashboard, too."""
-    bad, ended = (
-        f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, SERVER, *own, which)}[30m]))" for which in (q.BAD, q.ANY)
+    bad, ended, folded = (
+        f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, *which)}[30m]))"
+        for which in ((SERVER, *own, q.BAD), (SERVER, *own, q.ANY), (health.FOLDED,))
     )
-    return f"({bad}\nor 0 * {ended})"
+    return f"({bad}\nor 0 * {ended}\nor 0 * {folded})"
 
 
 def _lossy() -> tuple[Alert, Alert]:

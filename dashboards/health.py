@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 OVERFLOW = "otel_metric_overflow"
 """The label of the one series into which an SDK or the collector folds whatever is too much."""
+FOLDED = f'{OVERFLOW}="true"'
+"""Matcher of that series: of its streams only the service is known."""
+
+CHOSEN = f'{q.SERVICE}=~"$service"'
+"""Matcher of the services that are chosen."""
 
 COLLECTOR = {
     # The collector's own metrics, as it exposes them: its counters have no suffix.
@@ -79,12 +84,15 @@ def told_twice(window: Window, by: tuple[str, ...] = ()) -> str:
 def _witnesses(window: Window) -> list[str]:
     """Failures by service, as each of the two counts them: 0 where it knows the service and no failure of it.
 
+    It knows a service by what overflows, too: a service may begin when all series are taken.
+
     Failures only: healthy streams may be left out on purpose, failures never are. Served streams only: of those that a
     service reads, spans of other instrumentations may tell. Both are read as the ledger is: a collector's series begins
     at 0, and each collector has its own.
     """
     return [
-        f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)})"
+        f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)}"
+        f" or 0 * {q.total(window.read_ledger(q.everywhere(metric, CHOSEN, FOLDED)), (q.SERVICE,))})"
         for metric, *own in ((semconv.LEDGER_ENDED,), (semconv.ENDED, NOT_BY_THE_PROCESS))
     ]
 
@@ -104,7 +112,7 @@ def unknown(window: Window, by: tuple[str, ...] = ()) -> str:
     return q.share(q.count(q.UNKNOWN, window, by), q.count(q.ANY, window, by), by)
 
 
-def _all_of(metrics: Iterable[semconv.Metric], which: str = f'{q.SERVICE}=~"$service"') -> str:
+def _all_of(metrics: Iterable[semconv.Metric], which: str = CHOSEN) -> str:
     names = "|".join(one.prometheus + ("_bucket" if one.instrument == "histogram" else "") for one in metrics)
     return f'{{__name__=~"{names}",{which}}}'
 
@@ -116,7 +124,7 @@ def series() -> str:
 
 def overflowing() -> str:
     """Series into which others were folded because there were too many; 0 where anybody reports."""
-    folded, reported = _all_of(semconv.METRICS, f'{OVERFLOW}="true"'), _all_of((semconv.LEDGER_STARTED, semconv.ENDED))
+    folded, reported = _all_of(semconv.METRICS, FOLDED), _all_of((semconv.LEDGER_STARTED, semconv.ENDED))
     return f"count({folded}) or 0 * count({reported})"
 
 

@@ -13,6 +13,7 @@ DERIVED_TWICE = (
     "of the failures of the last 30 minutes were told by spans and not counted by the service: "
     "they are derived twice, or sent twice."
 )
+FOLDED = {sc.ROLE.label: None, sc.ROUTE.label: None, "otel_metric_overflow": "true"}
 LOST, TWICE = ((*WARNING, ("spans", which)) for which in ("missing", "surplus"))
 LOSSY = [
     Case(
@@ -25,6 +26,12 @@ LOSSY = [
         "StreamTelemetryLossy",
         "no failure arrives at all",
         [ledger(Result.SILENT, steadily(10)), spans(Result.OK, steadily(50))],
+        {LOST: f"chat: 100% {NEVER_ARRIVED}"},
+    ),
+    Case(
+        "StreamTelemetryLossy",
+        "a service that begins when the collector has no series left",
+        [ledger(Result.SILENT, steadily(10)), series(sc.ENDED, steadily(10), **FOLDED)],
         {LOST: f"chat: 100% {NEVER_ARRIVED}"},
     ),
     Case(

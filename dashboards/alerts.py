@@ -200,7 +200,10 @@ def _unknown() -> Alert:
 
 
 def _witness(metric: semconv.Metric, *own: str) -> str:
-    """Failures by service as one of the two counts them: those that ``health`` compares on the dashboard, too."""
+    """Failures by service as one of the two counts them: those that ``health`` compares on the dashboard, too.
+
+    A service is known by what is folded as well: it may have begun when all series were taken.
+    """
     bad, ended, folded = (
         f"sum by ({q.SERVICE}) (increase({q.everywhere(metric, *which)}[30m]))"
         for which in ((SERVER, *own, q.BAD), (SERVER, *own, q.ANY), (health.FOLDED,))

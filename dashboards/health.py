@@ -18,9 +18,6 @@ OVERFLOW = "otel_metric_overflow"
 FOLDED = f'{OVERFLOW}="true"'
 """Matcher of that series: of its streams only the service is known."""
 
-CHOSEN = f'{q.SERVICE}=~"$service"'
-"""Matcher of the services that are chosen."""
-
 COLLECTOR = {
     # The collector's own metrics, as it exposes them: its counters have no suffix.
     "accepted": "otelcol_receiver_accepted_spans",
@@ -84,15 +81,12 @@ def told_twice(window: Window, by: tuple[str, ...] = ()) -> str:
 def _witnesses(window: Window) -> list[str]:
     """Failures by service, as each of the two counts them: 0 where it knows the service and no failure of it.
 
-    It knows a service by what overflows, too: a service may begin when all series are taken.
-
     Failures only: healthy streams may be left out on purpose, failures never are. Served streams only: of those that a
     service reads, spans of other instrumentations may tell. Both are read as the ledger is: a collector's series begins
     at 0, and each collector has its own.
     """
     return [
-        f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)}"
-        f" or 0 * {q.total(window.read_ledger(q.everywhere(metric, CHOSEN, FOLDED)), (q.SERVICE,))})"
+        f"({_by_service(metric, window, q.BAD, *own)} or 0 * {_by_service(metric, window, *own)})"
         for metric, *own in ((semconv.LEDGER_ENDED,), (semconv.ENDED, NOT_BY_THE_PROCESS))
     ]
 
@@ -112,7 +106,7 @@ def unknown(window: Window, by: tuple[str, ...] = ()) -> str:
     return q.share(q.count(q.UNKNOWN, window, by), q.count(q.ANY, window, by), by)
 
 
-def _all_of(metrics: Iterable[semconv.Metric], which: str = CHOSEN) -> str:
+def _all_of(metrics: Iterable[semconv.Metric], which: str = f'{q.SERVICE}=~"$service"') -> str:
     names = "|".join(one.prometheus + ("_bucket" if one.instrument == "histogram" else "") for one in metrics)
     return f'{{__name__=~"{names}",{which}}}'
 

@@ -158,10 +158,10 @@ _GEMINI = Rule(  # finishReason ends it, or blockReason where the prompt was ref
         rb'|"timestamp"\s*:\s*[\d.]+\s*\}(?:\n|\Z))).*"(?:usageMetadata|promptFeedback)"\s*:\s*\{',
         re.DOTALL,  # an event of Google's ADK (`/run_sse`) tells the usage as well, and a run has no marked end
     ),
-    ends=_value("(?:finishReason|blockReason)", r"(?!FINISH_REASON_UNSPECIFIED)\w{1,64}"),
+    ends=_value("(?:finishReason|blockReason)", r"(?!FINISH_REASON_UNSPECIFIED)[A-Z][A-Z_]{1,63}"),
     goes_on=Pattern(rb'\A(?!.*"finishReason").*"candidates"\s*:', re.DOTALL),
     errors=_ERROR_OBJECT,
-    finish=_value("(?:finishReason|blockReason)", r"\w{1,64}"),
+    finish=_value("(?:finishReason|blockReason)", "[A-Z][A-Z_]{1,63}"),  # its enum's: a function's arguments are free
     tells=True,
     model=_value("modelVersion", _NAME),  # "model" is a role, and may be an argument of a function
 )

@@ -112,6 +112,8 @@ class Recorder(Journal):
                 with contextlib.suppress(FileNotFoundError):
                     self._folder.remove(process_id)
             for process_id in files.keys() - counted:
+                if not heard and _holds(files[process_id]):
+                    continue
                 found = self._read(files[process_id])
                 if found is None or not found.counts:  # of another making; nothing ever streamed
                     self._folder.remove(process_id)
@@ -152,6 +154,11 @@ class Recorder(Journal):
                 self._folder.discard(self._registry.process_id, fd)
         level = logging.INFO if self._setting == "auto" else logging.WARNING  # nobody asked for it
         notice("the crash recorder is off: %s", self._trouble, level=level)
+
+
+def _holds(fd: int) -> bool:
+    """Tell whether a file has anything behind its header, without reading what: to decode all takes a while."""
+    return any(os.pread(fd, SLOTS * SIZE, 0)[SIZE::SIZE])  # the kind of each slot
 
 
 def _progress(stream: Stream, started_ns: int, now: float) -> Progress:

@@ -52,6 +52,7 @@ ABNORMAL = 1006
 _RESTART = 1012
 
 _NOT_READ = Cause(Reason.CLIENT_TIMEOUT, Origin.CLIENT)
+_GONE = Cause(Reason.CLIENT_DISCONNECT, Origin.UNKNOWN)
 
 
 class Server:
@@ -271,8 +272,10 @@ class Watch(Exchange):
     @harmless
     def send_failed(self, error: Exception) -> None:
         """``send`` raised: the reader has gone (ASGI HTTP spec 2.4), or took nothing for as long as allowed."""
-        if isinstance(error, TimeoutError) and self.stream is not None:
+        if self.stream is not None and isinstance(error, TimeoutError):
             self.stream.failed(self.clock(), _NOT_READ)
+        elif self.stream is not None and self.wire_done:  # the final message itself was not sent
+            self.stream.failed(self.clock(), _GONE)
         else:
             self.left()
 

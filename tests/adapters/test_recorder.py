@@ -205,6 +205,11 @@ def test_what_never_streamed_leaves_no_files_behind(tmp_path):
     for _ in range(3):
         assert run(tmp_path, "    assert recorder.look(adopt=False) == []", UNSEEN) == 0
         assert len(files(tmp_path)) == 2
+    registry, recorder = recording(tmp_path)
+    registry.cap_route = None  # what is not adopted takes no place of a route, and is not read
+    assert recorder.look(adopt=False) == []
+    assert not recorder._trouble
+    recorder.reset()
     assert counts(heir(tmp_path)[0]) == {SHAPE: 2, OK: 2, DIED: 1}
 
 

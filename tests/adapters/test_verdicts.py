@@ -343,3 +343,11 @@ def test_process_forked_in_mid_stream(both, captured):
     run(both(app))
     assert captured == []
     assert not captured.engine.registry.ended()
+
+
+def test_a_final_message_that_cannot_be_sent(hooks, captured):
+    """Where ``send`` raises for the final message the reader has gone (ASGI HTTP spec 2.4): nobody failed."""
+    gone = Connection(leave_after=3, door="send")
+    run(hooks(script(start(), body(chat(0)), body(chat(1)), body(chat(2)), body(b"", more=False))), lambda: gone)
+    assert isinstance(gone.raised, OSError)
+    assert verdict(captured[0]) == ("cancelled", "cancelled", "mid_stream", "client_disconnect")

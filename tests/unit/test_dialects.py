@@ -562,6 +562,9 @@ def test_markers_inside_nested_objects_are_none(play):
     }
     lines = [line({"model": "llama3.2", "message": call, "done": False}) for _ in range(2)]
     assert play(lines, Protocol.NDJSON).reason is Reason.MISSING_TERMINAL
+    arguments = {"pad": "x" * 700, "finishReason": "because", "more": "x" * 700}  # in the middle of a long event
+    s = play([sse(gemini("a")), sse(gemini("", functionCall={"args": arguments}))])
+    assert (s.reason, s.finish_reason) == (Reason.MISSING_TERMINAL, None)
 
 
 ERRORS = {

@@ -110,7 +110,9 @@ async def outcome(url, way, *, after=None, **more):
         async with aiohttp.ClientSession() as session, session.get(url, **more) as response:
             if after is not None:
                 await asyncio.sleep(after)
-            return await WAYS[way](response), response.status, response.content.total_bytes, repr(response.content)
+            read, content = await WAYS[way](response), response.content
+            words = repr(content).replace(" eof", "")  # whoever reads no further may be told before it comes
+            return read, response.status, content.total_bytes, words
     except Exception as raised:
         return type(raised), str(raised), type(raised.__cause__), type(raised.__context__), raised.__suppress_context__
 

@@ -209,7 +209,7 @@ class Journal:
         """Write on an event loop, and not on one that waits for its disk.
 
         A thread may wait for a processor or for the interpreter as well. So does, right after it, a pause of no length,
-        which waits for no disk; and a slow write is written once more.
+        which waits for no disk, and once where a write waits several times; and a slow write is written once more.
         """
         waited = paused = 0.0
         for _ in range(_STRIKES):
@@ -217,7 +217,7 @@ class Journal:
             if took <= SLOW:
                 return
             waited, paused = waited + took, paused + _timed(time.sleep, 0)
-            if 4 * paused > waited:
+            if 8 * paused > waited:
                 return
             if waited > _ENOUGH:
                 break

@@ -23,8 +23,12 @@ def open_local(url: str | urllib.request.Request, data: bytes | None = None) -> 
 
 def answers(url: str) -> bool:
     """Tell whether a URL of this machine answers 200."""
-    with open_local(url) as answer:
-        return bool(answer.status == 200)
+    try:
+        with open_local(url) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as refused:  # not ready yet; it holds its connection
+        refused.close()
+        return False
 
 
 class PrometheusError(RuntimeError):

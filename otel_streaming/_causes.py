@@ -25,7 +25,7 @@ _LOST = Cause(Reason.CONNECTION_LOST, Origin.UPSTREAM)
 _IDLE = Cause(Reason.IDLE_TIMEOUT, Origin.UPSTREAM)
 _CANCELLED = Cause(Reason.SERVER_CANCELLED, Origin.SERVER)
 _UPSTREAM = Cause(Reason.PRODUCER_ERROR, Origin.UPSTREAM)  # a client library's, such as a refused connection
-_GONE = Cause(Reason.CLIENT_DISCONNECT, Origin.UNKNOWN)
+GONE = Cause(Reason.CLIENT_DISCONNECT, Origin.UNKNOWN)
 _PRODUCER = Cause(Reason.PRODUCER_ERROR, Origin.SERVER)
 
 _BY_NAME = {
@@ -57,8 +57,8 @@ _BY_NAME = {
     **dict.fromkeys(("anthropic.APIError", "openai.APIError", "grpc.RpcError"), _UPSTREAM),
     "grpc.UNAVAILABLE": _LOST,
     "grpc.DEADLINE_EXCEEDED": Cause(Reason.DEADLINE_EXCEEDED, Origin.UPSTREAM),
-    "gunicorn.HTTP2ConnectionError": _GONE,  # out of `send`, and no OSError, against ASGI HTTP spec 2.4
-    "gunicorn.ClientDisconnected": _GONE,
+    "gunicorn.HTTP2ConnectionError": GONE,  # out of `send`, and no OSError, against ASGI HTTP spec 2.4
+    "gunicorn.ClientDisconnected": GONE,
     "asyncio.CancelledError": _CANCELLED,
     "trio.Cancelled": _CANCELLED,
     "builtins.KeyboardInterrupt": _CANCELLED,

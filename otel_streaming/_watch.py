@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._blame import MAX_FEEDS, Feed, blamed
-from otel_streaming._causes import Cause, cause_of, cause_of_close
+from otel_streaming._causes import GONE, Cause, cause_of, cause_of_close
 from otel_streaming._engine import engine
 from otel_streaming._exchange import Exchange, harmless
 from otel_streaming._life import Life
@@ -52,7 +52,6 @@ ABNORMAL = 1006
 _RESTART = 1012
 
 _NOT_READ = Cause(Reason.CLIENT_TIMEOUT, Origin.CLIENT)
-_GONE = Cause(Reason.CLIENT_DISCONNECT, Origin.UNKNOWN)
 
 
 class Server:
@@ -275,7 +274,7 @@ class Watch(Exchange):
         if self.stream is not None and isinstance(error, TimeoutError):
             self.stream.failed(self.clock(), _NOT_READ)
         elif self.stream is not None and self.wire_done:  # the final message itself was not sent
-            self.stream.failed(self.clock(), _GONE)
+            self.stream.failed(self.clock(), GONE)
         else:
             self.left()
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from nginx import configured
 
@@ -35,6 +37,10 @@ NGINX = """
             send_timeout 60s;
             proxy_pass http://127.0.0.1:{model};
         }}
+        location /v1/chat {{
+{documented}
+            proxy_pass http://127.0.0.1:{model};
+        }}
         location /unnamed {{ proxy_pass http://127.0.0.1:{model}; }}
         location / {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{model}; }}
         location /refused {{ set $stream_route $uri; proxy_pass http://127.0.0.1:{nobody}; }}
@@ -55,6 +61,7 @@ frontend api
     option http-buffer-request
 {shipped}
     http-request set-var(txn.stream_route) path if !{{ path /unnamed }}
+{documented}
     http-request deny deny_status 503 if {{ path /rejected }}
     http-request return status 200 content-type application/json string {{}} if {{ path /page }}
     use_backend nobody if {{ path /refused }}
@@ -66,9 +73,18 @@ backend nobody
 """
 
 
+def documented(proxy):
+    """Return the lines that the page gives for streams of /v1/chat."""
+    page = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text()
+    return re.search(rf"\*\*{proxy}\*\*.*?\n\n((?:    [^\n]+\n)+)", page, re.DOTALL)[1]
+
+
 def nginx(folder, port, model, nobody):
     """Return the nginx, and what the collector has to know of it."""
-    http = NGINX.format(folder=folder, port=port, model=model, nobody=nobody, shipped=FOLDER, limit=LIMIT)
+    lines = documented("nginx").replace("/var/log/nginx", str(folder))
+    http = NGINX.format(
+        folder=folder, port=port, model=model, nobody=nobody, shipped=FOLDER, limit=LIMIT, documented=lines
+    )
     return configured(folder, http), {"NGINX_LOG": f"{folder}/streams.log"}
 
 
@@ -77,7 +93,8 @@ def haproxy(folder, port, model, nobody):
     shipped = (FOLDER / "haproxy.cfg").read_text()
     log = f"127.0.0.1:{free_ports(1)[0]}"
     assert SYSLOG in shipped
-    text = HAPROXY.format(port=port, model=model, nobody=nobody, shipped=shipped.replace(SYSLOG, log), limit=LIMIT)
+    shipped, lines = shipped.replace(SYSLOG, log), documented("HAProxy")
+    text = HAPROXY.format(port=port, model=model, nobody=nobody, shipped=shipped, limit=LIMIT, documented=lines)
     (folder / "haproxy.cfg").write_text(text)
     argv = [find_or_build("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
     return Process("haproxy", argv, folder / "haproxy.log"), {"HAPROXY_LOG": log}

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.e2e
 TIMES = 3
 """How often each fault is injected."""
 READY = "/ready"
+DOCUMENTED = "/v1/chat/{id}"
 
 
 class Fault(NamedTuple):
@@ -115,12 +116,15 @@ def injected(port):
 
 
 def others(port):
-    """A page and a 408 on named routes; where there is no name, an error with no stream asked for, and one with."""
+    """A page and a 408 on named routes, errors where there is no name, one without and one with a stream asked for, and
+    a stream where the page's own lines stand.
+    """
     return [
         Asker(port, "/page", "healthy"),
         Asker(port, "/unfinished-request", "healthy", whole_body=False),
         Asker(port, "/unnamed", "overloaded", accept="*/*"),
         Asker(port, "/unnamed", "overloaded", method="BREW"),
+        Asker(port, "/v1/chat/7", "healthy"),
     ]
 
 
@@ -135,11 +139,16 @@ def test_no_route_and_odd_method(stack, service):
     assert_ended(stack, service, "", {labels(LOUD, METHOD=semconv.OTHER, STATUS_CODE=503): 1})
 
 
+def test_route_of_the_page(stack, service):
+    """The lines that the page gives name the route as it says."""
+    assert_ended(stack, service, DOCUMENTED, {labels(OK, DOCUMENTED): 1})
+
+
 def test_nothing_else_counts(stack, service):
     """Pages, requests that their clients did not finish, and errors where no stream was due, count nothing."""
     stack.wait_until(lambda: ended(stack, service, http_route="/unread"), "the last of all")
     routes = {dict(series).get(semconv.ROUTE.label, "") for series in ended(stack, service)}
-    assert routes == {"", READY, *FAULTS}
+    assert routes == {"", READY, DOCUMENTED, *FAULTS}
 
 
 @pytest.mark.parametrize("route", FAULTS)

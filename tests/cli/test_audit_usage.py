@@ -75,6 +75,7 @@ LINES = {
     "no URL": (("curl", "-N"), "has 0 URLs: give it one"),
     "a header without a colon": (("curl", "-H", "Accept", "http://127.0.0.1:1/"), "-H wants 'Name: value'"),
     "no method": (("curl", "-X", "GET /", "http://127.0.0.1:1/"), "-X wants a method, such as POST"),
+    "letters of no method": (("curl", "-X", "G\u00cbT", "http://127.0.0.1:1/"), "-X wants a method, such as POST"),
     "no password": (
         ("curl", "-u", "me", "http://127.0.0.1:1/"),
         "write -u user:password, or user:password@ in the URL",
@@ -336,6 +337,9 @@ def test_curl_lines_mean_what_curl_means():
     boundary = "------WebKitFormBoundary"
     assert from_words(["curl", "--data-raw", boundary, "http://127.0.0.1/"]).body == boundary.encode()
     assert from_words(["curl", "--url", "http://127.0.0.1/"]).method == "GET"
+    latin = from_words(["curl", "-d", "\udce4", "-u", "\udce4:b", "http://127.0.0.1/"])  # as a shell hands it over
+    assert latin.body == b"\xe4"
+    assert dict(latin.headers)["Authorization"] == "Basic 5Dpi"
     assert dict(from_words(["curl", "--json", "{}", "http://127.0.0.1/"]).headers) == {
         "Accept": "application/json",
         "Content-Type": "application/json",

@@ -221,6 +221,17 @@ def test_a_certificate_that_is_none(tmp_path, monkeypatch):
     assert "SSL_CERT_FILE" in fix
 
 
+def test_a_proxy_whose_protocol_wants_a_package(monkeypatch):
+    """What the HTTP client lacks is a finding, not the end of the doctor."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    seen, fix = reach({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "traces")
+    assert "socksio" in seen
+    assert "NO_PROXY" in fix
+    assert "socksio" in ask("http://127.0.0.1:9")[1]
+
+
 def test_a_path_too_many(doctor, stack):
     """A base URL with the path that the SDK adds: 404, with what to do."""
     found = doctor(env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"{stack.otlp_endpoint}/v1/traces"})

@@ -140,6 +140,17 @@ def test_forward_to_who_never_answers(monkeypatch):
     assert len(said) == 1
 
 
+def test_forward_that_cannot_begin(monkeypatch, tmp_path):
+    """Whatever the environment makes of the HTTP client, all that comes is counted, and it is told once."""
+    said = []
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with forward.Forwarder(httpx.URL("http://127.0.0.1:9"), {}, said.append) as forwarder:
+        for _ in range(3):
+            forwarder.put(Export("/v1/traces", {}, b"x"))
+    assert forwarder.lost == 3
+    assert len(said) == 1
+
+
 def test_the_third_interrupt_kills(start):
     """A command that does not end when it is asked to is asked once more, and killed the third time."""
     process = start("run", "--", "sh", "-c", "trap 'echo asked' INT; echo here; while :; do sleep 0.05; done")

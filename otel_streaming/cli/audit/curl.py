@@ -179,9 +179,9 @@ def _with_body(asked: Asked, given: dict[str, list[str]]) -> Asked:
     data = "".join(given["json"]) or "&".join(given["data"])
     sent = bool(given["json"] or given["data"])
     method = _last(given["request"]) or ("POST" if sent else asked.method)
-    if not method.isalpha():
+    if not (method.isascii() and method.isalpha()):
         raise UsageError("curl's -X wants a method, such as POST")
-    return replace(asked, method=method.upper(), body=data.encode() if sent else None)
+    return replace(asked, method=method.upper(), body=_as_typed(data) if sent else None)
 
 
 def _with_headers(asked: Asked, given: dict[str, list[str]]) -> Asked:
@@ -214,4 +214,8 @@ def _header(text: str) -> tuple[str, str]:
 def _basic(user: str) -> str:
     if ":" not in user:
         raise UsageError("a user needs a password here: write -u user:password, or user:password@ in the URL")
-    return "Basic " + base64.b64encode(user.encode()).decode()
+    return "Basic " + base64.b64encode(_as_typed(user)).decode()
+
+
+def _as_typed(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # what is not UTF-8 came in as such (PEP 383)

@@ -33,7 +33,7 @@ def ask(url: str) -> tuple[Values, str]:
         return {}, "it is no URL"
     except OSError:  # httpx makes HTTPErrors of all that come from a connection
         return {}, "SSL_CERT_FILE or SSL_CERT_DIR names no certificates"
-    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (httpx.HTTPError, ImportError, ValueError, LookupError, TypeError, AttributeError) as error:
         return {}, (str(error) or type(error).__name__).splitlines()[0]  # whatever it is, it is no Prometheus
 
 

@@ -119,9 +119,10 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             why = getattr(error, "strerror", None) or error
-            raise ProbeError(
-                f"the probe did not run: {argv[0]}: {why}; give the command that starts the service, by its whole path"
-            ) from error
+            todo = "give the command that starts the service, by its whole path"
+            if "=" in argv[0]:
+                todo = "set variables before otel-streaming, or put env before them"
+            raise ProbeError(f"the probe did not run: {argv[0]}: {why}; {todo}") from error
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
             where = f"pip install otel-streaming where the service runs ({' '.join(argv[:-2])})"

@@ -67,7 +67,7 @@ def reach(environ: Mapping[str, str], signal: str) -> Trouble | None:
         if _over_grpc(environ, signal):
             return _reach_grpc(url, trusted)
         return _reach_http(url, parse_env_headers(get("HEADERS"), liberal=True), trusted)
-    except (httpx.HTTPError, OSError, ValueError) as error:
+    except (httpx.HTTPError, OSError, ValueError, ImportError) as error:  # a proxy's protocol may want a package
         return _unreachable(error)
 
 
@@ -133,6 +133,7 @@ _FIXES = {
     "CERTIFICATE_VERIFY": "set OTEL_EXPORTER_OTLP_CERTIFICATE to the file of the authority that signed its certificate",
     "CERTIFICATE_REQUIRED": "set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "SSL": "what listens there speaks no TLS, or another: begin OTEL_EXPORTER_OTLP_ENDPOINT with http://",
+    "SOCKS": "install it, or set NO_PROXY to the collector's host",
     "": "start the collector, or set OTEL_EXPORTER_OTLP_ENDPOINT to where it listens",
 }
 """By what the complaint contains; the first that fits."""

@@ -82,17 +82,19 @@ class Forwarder:
             self._lose("it takes less than is sent")
 
     def _run(self) -> None:
-        base = str(self._url).rstrip("/")
-        with httpx.Client(headers=self._headers, timeout=_TIMEOUT) as client:
-            while (export := self._queue.get()) is not None:
-                try:
-                    answer = client.post(f"{base}{export.path}", content=export.body, headers=export.headers)
-                    if not answer.is_success:
-                        self._lose(f"it answers {answer.status_code} to {export.path}")
-                except httpx.HTTPError as error:
-                    self._lose(str(error) or type(error).__name__)
-                with self._lock:
-                    self._held -= len(export.body)
+        base, client = str(self._url).rstrip("/"), None
+        while (export := self._queue.get()) is not None:
+            try:
+                client = client or httpx.Client(headers=self._headers, timeout=_TIMEOUT)
+                answer = client.post(f"{base}{export.path}", content=export.body, headers=export.headers)
+                if not answer.is_success:
+                    self._lose(f"it answers {answer.status_code} to {export.path}")
+            except Exception as error:  # noqa: BLE001 - certificates, a proxy and headers come from the environment
+                self._lose(str(error) or type(error).__name__)
+            with self._lock:
+                self._held -= len(export.body)
+        if client is not None:
+            client.close()
 
     def _lose(self, why: str, count: int = 1) -> None:
         with self._lock:

@@ -126,7 +126,7 @@ TARGETS = (
         f"import, beyond {API}, ms",
         60,
         lambda run: (run.imports[OURS].least - run.imports[API].least) * MS,
-        "some forty modules; of the time a fifth compiles their patterns, and a fifth makes their dataclasses",
+        "some forty modules; the table of dialects and the enumerations of the contract are a quarter of it",
     ),
 )
 

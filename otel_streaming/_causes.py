@@ -167,7 +167,8 @@ def _members(exception: BaseException, depth: int = 0) -> list[BaseException]:
     disguised = exception.__context__
     if disguised is not None and _name(type(exception)) == _DISGUISE:
         return [disguised]
-    inner = getattr(exception, "exceptions", None)
+    inner = getattr(exception, "exceptions", None)  # a group's, or whatever a class of one's own calls so
     if not isinstance(inner, tuple) or depth > _DEPTH:
         return [exception]
-    return [leaf for member in inner[:4] for leaf in _members(member, depth + 1)]
+    members = [member for member in inner[:4] if isinstance(member, BaseException)]
+    return [leaf for member in members for leaf in _members(member, depth + 1)] or [exception]

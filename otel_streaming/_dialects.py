@@ -433,19 +433,27 @@ _E = ord("e")
 _PING = {b" p", b"pi"}
 """What follows on ``event:`` where a ping does."""
 _EOL = rb"(?:\r\n|\n|\r(?!\n))"  # each line end matches in one way only: nothing to backtrack into
+_OPEN_PING = rb"event: ?ping" + _EOL + rb"(?:(?:data)?:[^\r\n]*" + _EOL + rb")*"
 _KEEPALIVE: Mapping[str, re.Pattern[bytes]] = {
     Protocol.SSE: re.compile(
-        rb"(?:(?::[^\r\n]*)?" + _EOL + rb"|event: ?ping" + _EOL + rb"(?:data:[^\r\n]*" + _EOL + rb")*)*(?::[^\r\n]*)?\Z"
+        rb"(?:(?::[^\r\n]*)?" + _EOL + rb"|" + _OPEN_PING + _EOL + rb")*(?:(:[^\r\n]*)|(" + _OPEN_PING + rb"))?\Z"
     ),
-    Protocol.NDJSON: re.compile(rb"\s+\Z"),
+    Protocol.NDJSON: re.compile(rb"\s+()()\Z"),
 }
 
 
-def is_keepalive(protocol: str, message: bytes) -> bool:
-    """Tell whether a message that begins a line, and is not empty, is nothing but comments, pings or blank lines."""
+def keepalive(protocol: str, message: bytes) -> bytes | None:
+    """Return None unless a message that begins a line, and is not empty, is only comments, pings or blank lines.
+
+    If it is, what the next message is to be read behind: the beginning of a comment or a ping that has not ended.
+    """
     if len(message) > _LONGEST_KEEPALIVE:
-        return False
+        return None
     if message[0] == _E and message[6:8] not in _PING:
-        return False  # every message of some dialects begins with "event:"
+        return None  # every message of some dialects begins with "event:"
     pattern = _KEEPALIVE.get(protocol)
-    return pattern is not None and pattern.match(message) is not None
+    found = pattern.match(message) if pattern is not None else None
+    if found is None:
+        return None
+    comment, ping = found.groups()
+    return b":" if comment else b"event: ping" + message[-1:] if ping else b""

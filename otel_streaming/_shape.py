@@ -127,11 +127,14 @@ def protocol_of(method: str, path: str, status: int, media_type: str, length: in
 
 def kind_of(request: Request, protocol: str, route: str | None, settings: Settings, media_type: str = "") -> Kind:
     """Return whether the stream has a natural end. Never depends on the dialect, which is known too late."""
-    endless = (request.mcp and request.method == "GET") or media_type == _MIXED_REPLACE
+    if protocol == Protocol.FIXED:
+        return Kind.OTHER
+    # With the same headers MCP's clients ask for what tells how to authorise: JSON.
+    listens = request.mcp and request.method == "GET" and protocol != Protocol.CHUNKED
+    endless = listens or media_type == _MIXED_REPLACE
     if endless or protocol == Protocol.WEBSOCKET or settings.subscriptions.match(route, request.path):
         return Kind.SUBSCRIPTION
-    configured = settings.routes.match(route, request.path)
-    if protocol == Protocol.FIXED or (protocol == Protocol.CHUNKED and not configured):
+    if protocol == Protocol.CHUNKED and not settings.routes.match(route, request.path):
         return Kind.OTHER
     return Kind.BOUNDED
 

@@ -18,7 +18,7 @@ from otel_streaming._dialects import (
     Ending,
     Rule,
     ending,
-    is_keepalive,
+    keepalive,
     nothing_but_errors,
     recognise,
 )
@@ -78,7 +78,7 @@ class Stream:
         # why
         "cause", "close_code", "notes", "marker", "endless", "_rule", "_tail", "_ending",
         # for the path of a chunk
-        "_alive", "_odd", "_comment", "_notable", "_end_gap",
+        "_alive", "_odd", "_begun", "_notable", "_end_gap",
     )
     # fmt: on
 
@@ -132,7 +132,7 @@ class Stream:
         self._rule = rule if known else FRAMING.get(shape.protocol)
         self._tail = _tail(shape, (lambda _: rule) if known else None) if readable else None
         self._alive = KEEPALIVE_STARTS.get(shape.protocol, b"") if readable else b""
-        self._comment = False  # the body stands inside a comment whose line has not ended
+        self._begun = b""  # a comment, or a ping, in the midst of which the body stands
         self._odd = bool(recent)  # the next chunk wants more than the short path
         self._notable = -1.0  # gaps above this want more than to be counted
         self._end_gap = 0  # 1 when the gap before the end, which no chunk closed, has been counted
@@ -324,23 +324,20 @@ class Stream:
                 self.abandoned_chunks += 1
                 self.abandoned_size += size
             return True
-        text = b":" + body if self._comment else body
-        # While an event is open, a comment or a blank line is a part of it.
-        keepalive = is_keepalive(self.shape.protocol, text) and (
-            self._comment or self._tail is None or not self._tail.open
-        )
-        if keepalive:
+        begun, rest = self._begun, None  # rest: of keep-alives, what they leave open
+        if begun or self._tail is None or not self._tail.open:  # else a comment or a blank line is a part of the event
+            rest = keepalive(self.shape.protocol, begun + body)
+        self._begun = rest or b""
+        if rest is not None:
             self.size += size
             self.keepalives += 1
-            self._comment = text.startswith(b":", max(text.rfind(b"\n"), text.rfind(b"\r")) + 1)
         else:
-            if self._comment and self._tail is not None:
-                self._tail.feed(b":")  # what follows in this message begins with the rest of the comment
-            self._comment = False
+            if begun and self._tail is not None:
+                self._tail.feed(begun)  # this message begins with what follows on it
             if self.recent is not None:
                 self.recent.append((now, size, now - self.idle_since))
-        self._odd = self._comment or self.recent is not None
-        return keepalive
+        self._odd = bool(self._begun) or self.recent is not None
+        return rest is not None
 
 
 _RECOGNISE = {protocol: partial(recognise, protocol=protocol) for protocol in Protocol}

@@ -66,6 +66,14 @@ OWN = [
 ]
 
 
+@pytest.mark.parametrize("held", [(), ("timeout",), None, [ValueError()]])
+def test_what_is_called_like_a_groups_members_and_is_none(held):
+    """An application's own exception may have such an attribute: it is itself what went wrong."""
+    error = ValueError("bug")
+    error.exceptions = held
+    assert cause_of(error).reason is Reason.PRODUCER_ERROR
+
+
 def test_a_finaliser_tells_nothing():
     """A generator closed by the garbage collector or at exit: nobody knows why."""
     assert cause_of(GeneratorExit()) == (Reason.UNKNOWN, Origin.UNKNOWN)

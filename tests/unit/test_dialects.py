@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_streaming._dialects import RULES, Declared, Pattern, is_keepalive
+from otel_streaming._dialects import RULES, Declared, Pattern, keepalive
 from otel_streaming._verdict import summarise
 from otel_streaming.semconv import Dialect, Kind, Phase, Protocol, Reason, Result, Terminal
 
@@ -979,20 +979,32 @@ SSE_PROGRESS = [
 @pytest.mark.parametrize("message", SSE_KEEPALIVES)
 def test_keepalives_of_sse(message):
     """Comments, pings and blank lines are keep-alives."""
-    assert is_keepalive(Protocol.SSE, message)
+    assert keepalive(Protocol.SSE, message) is not None
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
+def test_what_a_keepalive_leaves_open(eol):
+    """A comment or a ping without its end is what the next message is read behind; a whole one leaves nothing."""
+    open_ping = {b"event: ping\n", b"event:ping\n", b": c\nevent: ping\ndata: {}\n", b"event: ping\n: c\ndata:\n"}
+    for message in open_ping:
+        assert keepalive(Protocol.SSE, message.replace(b"\n", eol)) == b"event: ping" + eol[-1:]
+    for message in (b": half", b"event: ping\n\n: half", b":"):
+        assert keepalive(Protocol.SSE, message.replace(b"\n", eol)) == b":"
+    for message in (b": c\n", b"\n", b": event: ping\n", b"event: ping\ndata: {}\n\n"):
+        assert keepalive(Protocol.SSE, message.replace(b"\n", eol)) == b""
 
 
 @pytest.mark.parametrize("message", SSE_PROGRESS)
 def test_progress_of_sse(message):
     """A message with any data of the application is progress."""
-    assert not is_keepalive(Protocol.SSE, message)
+    assert keepalive(Protocol.SSE, message) is None
 
 
 def test_keepalives_of_other_protocols():
     """White space keeps NDJSON alive; protocols without a convention know no keep-alives."""
-    assert is_keepalive(Protocol.NDJSON, b" \r\n\n")
-    assert not is_keepalive(Protocol.NDJSON, b'\n{"a":1}')
-    assert not is_keepalive(Protocol.CHUNKED, b"\n")
+    assert keepalive(Protocol.NDJSON, b" \r\n\n") is not None
+    assert keepalive(Protocol.NDJSON, b'\n{"a":1}') is None
+    assert keepalive(Protocol.CHUNKED, b"\n") is None
 
 
 @pytest.mark.parametrize(
@@ -1000,7 +1012,7 @@ def test_keepalives_of_other_protocols():
 )
 def test_adversarial_keepalives_are_judged_in_linear_time(filler):
     """A megabyte that is almost a keep-alive does not make the pattern backtrack."""
-    assert not is_keepalive(Protocol.SSE, filler * ((1 << 20) // len(filler)) + b"\nx")
+    assert keepalive(Protocol.SSE, filler * ((1 << 20) // len(filler)) + b"\nx") is None
 
 
 def test_every_rule_is_sampled():

@@ -119,6 +119,8 @@ KINDS = [
     ("POST", [], Protocol.SSE, {"SUBSCRIPTIONS": "/chat"}, Kind.SUBSCRIPTION),
     ("POST", [], Protocol.FIXED, {}, Kind.OTHER),
     ("POST", [], Protocol.FIXED, {"ROUTES": "/chat"}, Kind.OTHER),
+    ("GET", [(b"mcp-protocol-version", b"")], Protocol.FIXED, {"SUBSCRIPTIONS": "/chat"}, Kind.OTHER),
+    ("GET", [(b"mcp-protocol-version", b"")], Protocol.CHUNKED, {}, Kind.OTHER),
     ("POST", [], Protocol.CHUNKED, {}, Kind.OTHER),
     ("POST", [], Protocol.CHUNKED, {"ROUTES": "/chat"}, Kind.BOUNDED),
     ("POST", [], Protocol.CHUNKED, {"SUBSCRIPTIONS": "/chat"}, Kind.SUBSCRIPTION),

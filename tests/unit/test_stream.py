@@ -523,6 +523,25 @@ def test_nothing_is_abandoned_while_the_reader_stays(begin):
 
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
+def test_a_ping_that_comes_line_by_line_is_none_the_less_one(begin, eol):
+    """As readers of lines get it: no progress; an event right behind it is, and is read."""
+    stream = begin()
+    lines = [b"event: ping\n", b'data: {"type": "ping"}\n', b"\n"]
+    act(stream, [*CHATTING, *(("chunk", 3.0, line.replace(b"\n", eol)) for line in lines * 2)])
+    act(stream, [("chunk", 4.0, b"event: ping\n".replace(b"\n", eol)), ("chunk", 5.0, eol + LENGTH), ("eof", 6.0)])
+    s = end(stream, 6.0)
+    assert (s.chunks, s.keepalives, s.reason) == (2, 7, Reason.INCOMPLETE_DECLARED)
+
+
+def test_what_begins_like_a_ping_and_is_none(begin):
+    """An event of another name, given behind that of a ping, is progress, and its data are read."""
+    stream = begin()
+    act(stream, [*CHATTING, ("chunk", 3.0, b"event: ping\n"), ("chunk", 4.0, b"id: 7\n\n" + LENGTH), ("eof", 5.0)])
+    s = end(stream, 5.0)
+    assert (s.chunks, s.keepalives, s.reason) == (2, 1, Reason.INCOMPLETE_DECLARED)
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
 def test_a_keepalive_cut_anywhere_is_none_the_less_one(begin, eol):
     """A comment cut over two or more messages is no progress, whatever the line ends."""
     ping = b": ping\n\n".replace(b"\n", eol)

@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._locks import new_lock, within
 from otel_streaming._notices import notice
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Callbacks:
     def reset(self) -> None:
         """Begin anew, as a forked child must."""
         self._tasks: set[Any] = set()
-        self._lock = new_lock()
+        self._lock = threading.RLock()
         self._jobs: deque[Callable[[], object]] = deque(maxlen=_WAITING)
         self._busy = False  # whether the thread has something to do
 
@@ -47,17 +46,11 @@ class Callbacks:
         return bool(self._tasks) or self._busy
 
     def call(self, callback: Callback, summary: StreamSummary) -> None:
-        """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread.
-
-        All on the thread where the garbage collector has ended the exchange within a lock of ours.
-        """
-        if within():
-            self.later(callback, summary)
-        else:
-            _call(callback, summary, self._start)
+        """Call one: a function at once, what it returns to be awaited on the event loop, or without one on a thread."""
+        _call(callback, summary, self._start)
 
     def later(self, callback: Callback, summary: StreamSummary) -> None:
-        """Call one on the thread."""
+        """Call one on the thread: where the garbage collector has ended the exchange, within whoever's locks."""
         self._put(lambda: _call(callback, summary, _finish))
 
     def _start(self, awaitable: Awaitable[Any]) -> None:
@@ -101,7 +94,7 @@ class Recovered:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: what its parent has found, its parent has told."""
-        self._lock = new_lock()
+        self._lock = threading.RLock()
         self._streams: deque[StreamSummary] = deque(maxlen=_KEPT)
         self._run = Callbacks()
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import threading
 from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._callbacks import Callbacks, recovered
 from otel_streaming._config import Settings, read_settings
-from otel_streaming._locks import new_lock
 from otel_streaming._notices import notice
 from otel_streaming._registry import Registry
 from otel_streaming._telemetry import Telemetry
 from otel_streaming._watchdog import Watchdog, look, record
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from opentelemetry.trace import Span
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from otel_streaming._verdict import StreamSummary
     from otel_streaming._watch import Watch
 
+HOLD = 1.0
+"""Seconds for which the end of an application, of a server, or of the process may be held back."""
 _UNTOLD = 10_000
 """Ends kept for the watchdog to tell of, within a second."""
 
@@ -94,7 +95,7 @@ class _Current:
     """Holds the engine in use, made from the environment when first asked for."""
 
     engine: Engine | None = None
-    lock = new_lock()
+    lock = threading.RLock()
 
 
 def engine() -> Engine:
@@ -104,6 +105,7 @@ def engine() -> Engine:
             if _Current.engine is None:
                 settings, problems = read_settings(os.environ)
                 _Current.engine = Engine(settings)
+                atexit.register(_at_exit)  # not at the import: what is registered after the SDK is called before it
                 for problem in problems:
                     notice("%s", problem)
                 if _Current.engine.registry.recorder is not None:
@@ -118,11 +120,10 @@ def use(new: Engine | None) -> Engine | None:
 
 
 def _at_exit() -> None:
+    """Hand over what no server's end has, before the SDK does: what it collects at its own end may be the first 0."""
     if _Current.engine is not None:
         _Current.engine.tell()
-
-
-atexit.register(_at_exit)
+        _Current.engine.telemetry.flush().wait(HOLD)
 
 
 def _look() -> None:
@@ -138,7 +139,7 @@ watchdog = Watchdog(_look)
 
 
 def _after_fork() -> None:
-    _Current.lock = new_lock()
+    _Current.lock = threading.RLock()
     watchdog.reset()
     recovered.reset()
     if _Current.engine is not None:

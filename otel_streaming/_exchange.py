@@ -154,16 +154,21 @@ class Exchange:
 
     @harmless
     def _report(self, summary: StreamSummary) -> None:
+        aside = self.collected or sys.exc_info()[0] is GeneratorExit
         tell = functools.partial(self._engine.telemetry.ended, summary, self.parent, self._headers)
-        if self.collected or sys.exc_info()[0] is GeneratorExit:
+        if aside:
             self._engine.untold.append(tell)
         else:
-            tell()
+            try:
+                tell()
+            except Exception:  # noqa: BLE001 - of a host's processor
+                notice("a stream's span or log record has failed: %s", _where())
         if self._engine.listener is not None:
             self._engine.listener(summary)
         callbacks, self.callbacks = self.callbacks, []
+        call = self._engine.callbacks.later if aside else self._engine.callbacks.call
         for callback in callbacks:
-            self._engine.callbacks.call(callback, summary)
+            call(callback, summary)
 
 
 def _where() -> str:

@@ -7,10 +7,10 @@ What a collection may get is written before it may.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from otel_streaming._locks import new_lock
 from otel_streaming._slots import PROGRESS_AT, SIZE, End, Header, Legacy, Open, Row, encode
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Journal:
         self._places: dict[Stream, Place] = {}
         self._ends: list[int] = []  # slots of ends to be gathered
         # Taken before the registry's lock, never within it: it is held while a collection's notes are written.
-        self._rows_lock = new_lock()
+        self._rows_lock = threading.RLock()
         self._rows: dict[Shape | Ended, _Row] = {}
 
     @property

@@ -6,12 +6,12 @@ One lock is taken at the start and the end of a stream (WSGI threads, free threa
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from otel_streaming._life import Life
-from otel_streaming._locks import new_lock
 from otel_streaming._shape import Ended, Shape
 from otel_streaming.semconv import OTHER, Outcome, Result, Role, State
 
@@ -49,9 +49,9 @@ class Registry:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: its parent's streams are not its own."""
-        # Reentrant: copying allocates, that may run the garbage collector, and an abandoned exchange that it
-        # closes is counted in this very thread.
-        self.lock = new_lock()
+        # Reentrant, as all locks of ours: what allocates may run the garbage collector, and an abandoned exchange that
+        # it closes is counted in this very thread.
+        self.lock = threading.RLock()
         self._open: tuple[dict[Stream, Exchange | None], ...] = tuple({} for _ in range(_PARTS))
         self._started: Counter[Shape] = Counter()
         self._ended: Counter[Ended] = Counter()

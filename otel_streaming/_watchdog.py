@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_streaming._life import Life
-from otel_streaming._locks import new_lock
 from otel_streaming.semconv import State
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Watchdog:
 
     def reset(self) -> None:
         """Begin anew, as a forked child must: threads stay with the parent."""
-        self._lock = new_lock()
+        self._lock = threading.RLock()
         self._started = False
 
     def start(self) -> None:

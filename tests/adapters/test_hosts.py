@@ -15,12 +15,14 @@ from types import ModuleType
 import pytest
 from driver import ANSWER, DONE, Connection, answer, body, chat, http_scope, script, start
 from hooking import patched
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, Router
 
-from otel_streaming import StreamingMiddleware
+from otel_streaming import StreamingMiddleware, current_stream
 from otel_streaming._config import read_settings
 from otel_streaming._engine import use, watched
 from otel_streaming._instruments import Instruments
@@ -590,8 +592,25 @@ def test_no_thread_to_be_had(monkeypatch):
         assert captured.engine.close().is_set()
 
 
+class RaisingProcessor(SpanProcessor):
+    def on_end(self, span):
+        raise ValueError("the host's")
+
+
+def test_a_span_processor_that_raises(caplog, monkeypatch):
+    """What a host's own raises costs the span, and no callback; nor is it taken for a fault of ours."""
+    provider, called = TracerProvider(shutdown_on_exit=False), []
+    provider.add_span_processor(RaisingProcessor())
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with capture(read_settings({})[0]) as captured:
+        run(script(lambda: current_stream().on_end(called.append), *answer(*ANSWER)))
+    assert called == list(captured)
+    assert "a stream's span or log record has failed: ValueError in on_end" in caplog.text
+    assert "report this fault" not in caplog.text
+
+
 def test_a_listener_that_raises(captured, caplog):
-    """What a host's own span processor or exporter raises costs a report, not the count, and the watch lets go."""
+    """What is called at each end and raises costs a report, not the count, and the watch lets go."""
     watches = []
 
     def listener(_):

@@ -31,7 +31,7 @@ PURE = {
 BASE = {*PURE, "_version"}
 ENGINE = {
     *("_call", "_callbacks", "_engine", "_exchange", "_reading", "_watch", "_watchdog", "_registry"),
-    *("_telemetry", "_instruments", "_recorder", "_folder", "_journal", "_locks", "_notices"),
+    *("_telemetry", "_instruments", "_recorder", "_folder", "_journal", "_notices"),
 }
 TOP = {"instrumentor", "testing", "cli", "__init__", "__main__"}
 OF_OPENTELEMETRY = {"_telemetry", "_instruments", "instrumentor", "cli"}

@@ -324,20 +324,20 @@ class Stream:
                 self.abandoned_chunks += 1
                 self.abandoned_size += size
             return True
-        begun, rest = self._begun, None  # rest: of keep-alives, what they leave open
-        if begun or self._tail is None or not self._tail.open:  # else a comment or a blank line is a part of the event
-            rest = keepalive(self.shape.protocol, begun + body)
-        self._begun = rest or b""
-        if rest is not None:
+        begun, tail = self._begun, self._tail
+        rest = keepalive(self.shape.protocol, begun + body)
+        # While an event is open, a comment or a blank line is a part of it.
+        if rest is not None and (begun or tail is None or not tail.open):
             self.size += size
             self.keepalives += 1
-        else:
-            if begun and self._tail is not None:
-                self._tail.feed(begun)  # this message begins with what follows on it
-            if self.recent is not None:
-                self.recent.append((now, size, now - self.idle_since))
-        self._odd = bool(self._begun) or self.recent is not None
-        return rest is not None
+            self._begun, self._odd = rest, bool(rest) or self.recent is not None
+            return True
+        if begun and tail is not None:
+            tail.feed(begun)  # this message begins with what follows on it
+            self._begun, self._odd = b"", self.recent is not None
+        if self.recent is not None:
+            self.recent.append((now, size, now - self.idle_since))
+        return False
 
 
 _RECOGNISE = {protocol: partial(recognise, protocol=protocol) for protocol in Protocol}

@@ -77,3 +77,20 @@ async def looks(
         await asyncio.gather(*tasks, return_exceptions=True)
         use(None)
     return [[sum(look) / EVERY, max(look)] for look in taken]
+
+
+def rested(count: int, times: int) -> list[float]:
+    """Return what the slowest of so many reads takes, s, of objects that have rested between two looks.
+
+    So long may anything take that has, the machine's page tables included: a look is all of such things.
+    """
+    objects, slowest = [[bytes(300)] for _ in range(count)], []
+    for _ in range(times):
+        _sleep(EVERY)
+        longest = 0.0
+        for each in objects:
+            began = time.perf_counter()
+            each[0]
+            longest = max(longest, time.perf_counter() - began)
+        slowest.append(longest)
+    return slowest

@@ -66,7 +66,8 @@ class Run:
     """What one run has measured.
 
     ``growth`` is by what grows, how far, and name; ``looks``, without and with the recorder, has the watchdog's share
-    of a core and its longest hold (s) of each look; ``counts`` are instructions, by step and name.
+    of a core and its longest hold (s) of each look, ``rested`` the slowest read (s) of what has rested as long;
+    ``counts`` are instructions, by step and name.
     """
 
     sizes: Sizes
@@ -74,6 +75,7 @@ class Run:
     fastapi: Figures
     growth: dict[str, dict[int, dict[str, Figure]]]
     looks: list[list[list[float]]]
+    rested: list[float]
     clients: dict[str, Figures]
     imports: dict[str, Figure]
     counts: dict[str, dict[str, float]]
@@ -93,6 +95,7 @@ def run(sizes: Sizes) -> Run:
         growth = _growth(compared, sizes)
         asgi["uvicorn"] = served(workers, sizes.served_turns, sizes.served)
     with processes("asgi", [OURS]) as (alone,):
+        rested = alone.ask("rested", count=sizes.open, times=sizes.looks)
         looks = [
             alone.ask("looks", count=sizes.open, recorder=recorder, times=sizes.looks) for recorder in (False, True)
         ]
@@ -108,7 +111,7 @@ def run(sizes: Sizes) -> Run:
             clients[kind] = {"chunk": chunk, "request": request}
     asgi["start"] = _starts("asgi", ASGI, sizes.starts, "stream", streams=1)
     clients["openai"]["start"] = _starts("openai", OPENAI, sizes.starts, "request", requests=1)
-    return Run(sizes, asgi, fastapi, growth, looks, clients, _imports(sizes.few), instructions.count())
+    return Run(sizes, asgi, fastapi, growth, looks, rested, clients, _imports(sizes.few), instructions.count())
 
 
 def _steps(workers: list[Worker], sizes: Sizes) -> Figures:

@@ -119,8 +119,8 @@ TARGETS = (
         "their longest hold, the worst of all looks, ms",
         1,
         lambda run: _looked(run.looks[-1])[1] * MS,
-        "they let others in once 0.4 ms have passed, and look at the clock every 20 streams, of which the recorder may "
-        "have to write each",
+        "they let others in once 0.4 ms have passed, and look at the clock every 5 streams, of which the recorder may "
+        "have to write each; what has rested for a second is slow here (below), their own code included",
     ),
     Target(
         f"import, beyond {API}, ms",
@@ -221,7 +221,9 @@ def _watchdog(run: Run) -> list[str]:
             f"Once a second it looks at all open streams, here {run.sizes.open:,}, which have sent a chunk meanwhile. "
             "A hold of the interpreter is the processor's time of its thread between two pauses. In each look the "
             "recorder writes how far some 500 streams have come. The garbage collector is off, since it runs in "
-            "whichever thread it happens to."
+            "whichever thread it happens to. What has rested for that second is slow to come back here, whoever reads "
+            f"it: the slowest of {run.sizes.open:,} lists takes {statistics.median(run.rested) * MS:.2f} ms to be read "
+            "(median), and what a look needs has rested."
         ),
         *table(["", "% of a core", "longest hold of a look, ms (median)", f"of {len(run.looks[0])} looks"], rows),
     ]

@@ -121,6 +121,12 @@ class Asgi:
 
         return asyncio.run(asyncio.wait_for(looks(begin, count, recorder=recorder, times=times), _LONGEST))
 
+    def rested(self, count: int, times: int) -> list[float]:
+        """Return what the slowest of so many reads takes of what has rested for a second."""
+        from bench.many import rested  # noqa: PLC0415 - as above
+
+        return rested(count, times)
+
     def serve(self, chunks: int) -> int:
         """Begin to serve streams of so many chunks; returns the port."""
         import uvicorn  # noqa: PLC0415 - no part of what a start takes

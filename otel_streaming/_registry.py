@@ -30,7 +30,7 @@ _PARTS = 61
 _NEAR = 10
 """Low bits of a stream's hash, which is its address, that do not decide on its part: neighbours in memory stay
 together, since a look at streams of which each lies far from the last one takes twice as long."""
-_SLICE = 20
+_SLICE = 5
 """Open streams looked at before the clock is."""
 _HOLD = 0.0004
 """Seconds after which other threads are let in."""

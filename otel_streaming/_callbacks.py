@@ -50,7 +50,7 @@ class Callbacks:
         _call(callback, summary, self._start)
 
     def later(self, callback: Callback, summary: StreamSummary) -> None:
-        """Call one on the thread: where the garbage collector has ended the exchange, within whoever's locks."""
+        """Call one on the thread: where it may be the garbage collector that ends the exchange, within any lock."""
         self._put(lambda: _call(callback, summary, _finish))
 
     def _start(self, awaitable: Awaitable[Any]) -> None:

@@ -445,7 +445,7 @@ _KEEPALIVE: Mapping[str, re.Pattern[bytes]] = {
 def keepalive(protocol: str, message: bytes) -> bytes | None:
     """Return None unless a message that begins a line, and is not empty, is only comments, pings or blank lines.
 
-    If it is, what the next message is to be read behind: the beginning of a comment or a ping that has not ended.
+    If it is, what the next message is to be read behind: a comment that has not ended, or a ping whose line has.
     """
     if len(message) > _LONGEST_KEEPALIVE:
         return None

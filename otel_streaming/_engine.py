@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from otel_streaming._verdict import StreamSummary
     from otel_streaming._watch import Watch
 
-HOLD = 1.0
-"""Seconds for which the end of an application, of a server, or of the process may be held back."""
 _UNTOLD = 10_000
 """Ends kept for the watchdog to tell of, within a second."""
 
@@ -105,7 +103,6 @@ def engine() -> Engine:
             if _Current.engine is None:
                 settings, problems = read_settings(os.environ)
                 _Current.engine = Engine(settings)
-                atexit.register(_at_exit)  # not at the import: what is registered after the SDK is called before it
                 for problem in problems:
                     notice("%s", problem)
                 if _Current.engine.registry.recorder is not None:
@@ -120,10 +117,11 @@ def use(new: Engine | None) -> Engine | None:
 
 
 def _at_exit() -> None:
-    """Hand over what no server's end has, before the SDK does: what it collects at its own end may be the first 0."""
     if _Current.engine is not None:
         _Current.engine.tell()
-        _Current.engine.telemetry.flush().wait(HOLD)
+
+
+atexit.register(_at_exit)
 
 
 def _look() -> None:

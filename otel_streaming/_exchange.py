@@ -162,13 +162,18 @@ class Exchange:
             try:
                 tell()
             except Exception:  # noqa: BLE001 - of a host's processor
-                notice("a stream's span or log record has failed: %s", _where())
+                _failed(_where())
         if self._engine.listener is not None:
             self._engine.listener(summary)
         callbacks, self.callbacks = self.callbacks, []
         call = self._engine.callbacks.later if aside else self._engine.callbacks.call
         for callback in callbacks:
             call(callback, summary)
+
+
+@functools.cache
+def _failed(where: str) -> None:
+    notice("a stream's span or log record has failed, others may as well: %s", where)
 
 
 def _where() -> str:

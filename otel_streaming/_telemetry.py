@@ -358,9 +358,8 @@ class Telemetry:
                     (trace.get_tracer_provider(), 1),
                     (_logs.get_logger_provider(), 1),
                 ):
-                    if not getattr(provider, "_shutdown", False):  # an SDK's: its exporters would warn
-                        for _ in range(times):
-                            getattr(provider, "force_flush", bool)()
+                    for _ in range(times):
+                        getattr(provider, "force_flush", bool)()
             except Exception:  # noqa: BLE001 - a host's exporter may fail as it likes
                 notice("an exporter failed to flush", level=logging.DEBUG)
             finally:

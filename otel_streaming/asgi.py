@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_streaming import websocket
-from otel_streaming._engine import HOLD, engine, watched
+from otel_streaming._engine import engine, watched
 from otel_streaming._peers import peer_of
 from otel_streaming._stand_in import StandIn
 from otel_streaming._watch import Server, watch_over
@@ -39,6 +39,8 @@ KEY = "otel_streaming"
 
 _START, _BODY = "http.response.start", "http.response.body"
 _ENDING = {_BODY, "http.response.pathsend", "http.response.zerocopysend"}
+HOLD = 1.0
+"""Seconds for which lifespan.shutdown may be held back, and for which a flush may last."""
 _POLL = 0.005
 _COROUTINE_MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 

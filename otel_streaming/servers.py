@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from wrapt import ObjectProxy
 
 from otel_streaming import wsgi
-from otel_streaming._engine import HOLD, engine
+from otel_streaming._engine import engine
 from otel_streaming._patches import after, before
 from otel_streaming._stand_in import StandIn
 from otel_streaming._watch import Server
-from otel_streaming.asgi import KEY, StreamingMiddleware, drain, flush
+from otel_streaming.asgi import HOLD, KEY, StreamingMiddleware, drain, flush
 from otel_streaming.semconv import Origin
 from otel_streaming.wsgi import WSGIStreamingMiddleware
 

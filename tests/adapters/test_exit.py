@@ -1,8 +1,7 @@
-"""Processes that are no servers: what they count is handed over before they are gone."""
+"""Processes that are no servers, and end before a second collection: what their ledger's first report was is 0."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -10,44 +9,52 @@ from otel_streaming import semconv
 from tests.conformance.sink import Sink
 
 STREAM = """
-from otel_streaming import observe
-{sdk}
-list(observe(range(3), "job"))
-{last}
-"""
-BY_HAND = """
+import time
 from opentelemetry import metrics
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from otel_streaming import observe
+from otel_streaming._engine import engine
+
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
+while not engine().recording():
+    time.sleep(0.01)
+list(observe(range(3), "job"))
 """
-INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
-SCRIPTS = {
-    "instrumented": ([INSTRUMENT], STREAM.format(sdk="", last=""), 1),
-    "by hand": ([], STREAM.format(sdk=BY_HAND, last=""), 1),
-    "shut down by hand": ([], STREAM.format(sdk=BY_HAND, last="metrics.get_meter_provider().shutdown()"), 0),
-    "flushed before": (
-        [],
-        STREAM.format(sdk=BY_HAND, last="p = metrics.get_meter_provider(); p.force_flush(); p.shutdown()"),
-        1,
-    ),
-}
-"""What runs the script, the script, and how many streams the last collection counts."""
+FLUSH = "metrics.get_meter_provider().force_flush()\n"
+ADOPT = """
+while sum(engine().registry.started().values()) < 2:
+    time.sleep(0.01)
+"""
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_hands_over_its_ledger(name):
-    """Also one that ends before a second collection was due, and without a word of ours or the SDK's on the way."""
-    prefix, script, due = SCRIPTS[name]
+@pytest.fixture
+def sink():
     sink = Sink()
-    try:
-        env = sink.service_env() | {"OTEL_METRIC_EXPORT_INTERVAL": "600000"}
-        env |= {"OTEL_PYTHON_STREAMING_STATE_DIR": "off", "OTEL_PYTHON_STREAMING_SPANS": "off"}
-        command = [*prefix, sys.executable, "-c", script]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
-    finally:
-        sink.close()
+    yield sink
+    sink.close()
+
+
+def run(script, sink, state):
+    """Run a script; returns how many streams the ledger that it handed over counts."""
+    sink.counters.clear()
+    env = sink.service_env() | {"OTEL_METRIC_EXPORT_INTERVAL": "600000", "OTEL_PYTHON_STREAMING_SPANS": "off"}
+    env["OTEL_PYTHON_STREAMING_STATE_DIR"] = str(state)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
-    assert sink.total(semconv.LEDGER_STARTED.name) == sink.total(semconv.LEDGER_ENDED.name) == due
-    assert len(sink.counters) >= 2
+    counts = [sink.total(metric.name) for metric in (semconv.LEDGER_STARTED, semconv.LEDGER_ENDED)]
+    assert counts[0] == counts[1]
+    return counts[0]
+
+
+def test_a_script_that_flushes(sink, tmp_path):
+    """The page's line at its end: zeros first, then the counts."""
+    assert run(STREAM + FLUSH, sink, tmp_path) == 1
+
+
+def test_a_script_that_does_not(sink, tmp_path):
+    """Its one collection is of zeros; the next process of the service brings the counts."""
+    assert run(STREAM, sink, tmp_path) == 0
+    assert run(STREAM + ADOPT + FLUSH, sink, tmp_path) == 2

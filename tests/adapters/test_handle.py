@@ -16,8 +16,8 @@ from otel_streaming import WSGIStreamingMiddleware, carry, current_stream, on_re
 from otel_streaming._callbacks import Callbacks, Recovered, recovered
 from otel_streaming._config import read_settings
 from otel_streaming._described import attributes_of
-from otel_streaming._engine import HOLD, watched
-from otel_streaming.asgi import StreamingMiddleware, _until, all_ended, flush
+from otel_streaming._engine import watched
+from otel_streaming.asgi import HOLD, StreamingMiddleware, _until, all_ended, flush
 
 
 def until_idle(callbacks):

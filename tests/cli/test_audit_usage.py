@@ -75,6 +75,7 @@ LINES = {
     "no URL": (("curl", "-N"), "has 0 URLs: give it one"),
     "a header without a colon": (("curl", "-H", "Accept", "http://127.0.0.1:1/"), "-H wants 'Name: value'"),
     "no method": (("curl", "-X", "GET /", "http://127.0.0.1:1/"), "-X wants a method, such as POST"),
+    "an agent of no text": (("curl", "-A", "\udce4", "http://127.0.0.1:1/"), "gives no text for User-Agent"),
     "letters of no method": (("curl", "-X", "G\u00cbT", "http://127.0.0.1:1/"), "-X wants a method, such as POST"),
     "no password": (
         ("curl", "-u", "me", "http://127.0.0.1:1/"),

@@ -197,6 +197,9 @@ def _with_headers(asked: Asked, given: dict[str, list[str]]) -> Asked:
         "Referer": _last(given["referer"]),
         "Accept-Encoding": "gzip, deflate" if given["compressed"] else "",
     }
+    for name, value in defaults.items():
+        if not value.isprintable():
+            raise UsageError(f"the curl command line gives no text for {name}")
     headers = [_header(text) for text in given["header"]]
     named = _FRAMING.union(name.lower() for name, _ in headers)
     fields = [(name, value) for name, value in defaults.items() if name.lower() not in named]

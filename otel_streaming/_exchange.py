@@ -171,7 +171,7 @@ class Exchange:
             call(callback, summary)
 
 
-@functools.cache
+@functools.lru_cache
 def _failed(where: str) -> None:
     notice("a stream's span or log record has failed, others may as well: %s", where)
 

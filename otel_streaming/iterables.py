@@ -106,7 +106,7 @@ class _Observation(Reading):
         self._stop(cause if stopped else cause_of(exception))
 
 
-@functools.cache
+@functools.lru_cache
 def _say(kind: str) -> None:
     notice("observe(): terminal raised %s, the ends of its streams go unchecked", kind)
 

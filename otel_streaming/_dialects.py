@@ -438,7 +438,7 @@ _KEEPALIVE: Mapping[str, re.Pattern[bytes]] = {
     Protocol.SSE: re.compile(
         rb"(?:(?::[^\r\n]*)?" + _EOL + rb"|" + _OPEN_PING + _EOL + rb")*(?:(:[^\r\n]*)|(" + _OPEN_PING + rb"))?\Z"
     ),
-    Protocol.NDJSON: re.compile(rb"\s+()()\Z"),
+    Protocol.NDJSON: re.compile(rb"\s+\Z"),
 }
 
 
@@ -455,5 +455,4 @@ def keepalive(protocol: str, message: bytes) -> bytes | None:
     found = pattern.match(message) if pattern is not None else None
     if found is None:
         return None
-    comment, ping = found.groups()
-    return b":" if comment else b"event: ping" + message[-1:] if ping else b""
+    return {None: b"", 1: b":", 2: b"event: ping" + message[-1:]}[found.lastindex]

@@ -69,9 +69,7 @@ class Engine:
         """Tell of what the garbage collector has ended."""
         with contextlib.suppress(IndexError):  # none is left
             while True:
-                tell = self.untold.popleft()
-                with contextlib.suppress(Exception):  # of a host's exporter
-                    tell()
+                self.untold.popleft()()
 
     def finish(self) -> Callable[[], bool]:
         """Close; returns what tells that all has been handed over, and no callback is at work any more."""

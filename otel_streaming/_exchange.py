@@ -11,7 +11,7 @@ import typing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_streaming._engine import watchdog
-from otel_streaming._notices import notice
+from otel_streaming._notices import notice, where
 from otel_streaming._stream import Stream
 from otel_streaming.semconv import Kind, Outcome, Result
 
@@ -101,7 +101,7 @@ class Exchange:
         """A fault of ours: say so once, and watch this exchange no more."""
         if not _Faults.logged:
             _Faults.logged = True
-            notice("a stream goes unwatched, please report this fault of otel_streaming: %s", _where())
+            notice("a stream goes unwatched, please report this fault of otel_streaming: %s", where())
         stream, self.stream = self.stream, None
         if stream is not None:
             self._engine.registry.end(stream, Result.UNKNOWN, Outcome.UNKNOWN)
@@ -159,27 +159,10 @@ class Exchange:
         if aside:
             self._engine.untold.append(tell)
         else:
-            try:
-                tell()
-            except Exception:  # noqa: BLE001 - of a host's processor
-                _failed(_where())
+            tell()
         if self._engine.listener is not None:
             self._engine.listener(summary)
         callbacks, self.callbacks = self.callbacks, []
         call = self._engine.callbacks.later if aside else self._engine.callbacks.call
         for callback in callbacks:
             call(callback, summary)
-
-
-@functools.lru_cache
-def _failed(where: str) -> None:
-    notice("a stream's span or log record has failed, others may as well: %s", where)
-
-
-def _where() -> str:
-    """Return type and place of the exception being handled; never its text, which may be the application's."""
-    kind, _, traceback = sys.exc_info()
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    place = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_name}, line {traceback.tb_lineno}"
-    return (kind.__name__ if kind else "unknown") + place

@@ -129,9 +129,8 @@ class StreamHandle:
         Args:
             callback: A function, which is called at once and must not block, or a coroutine function, which is
                 awaited for at most two seconds where the server stops; either on a thread where it may be the garbage
-                collector that ends the stream. At most once in this process: after a kill,
-                ``on_recovered`` is. At most 32 are called, and none where the answer is no stream (204, a redirect,
-                a body of fixed length).
+                collector that ends the stream. At most once in this process: after a kill, ``on_recovered`` is. At most
+                32 are called, and none where the answer is no stream (204, a redirect, a body of fixed length).
         """
         watch = self._watch
         if watch is None or watch.notes() is None:

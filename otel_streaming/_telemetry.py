@@ -7,6 +7,7 @@ cheap, and a sampled verdict would be none.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -30,7 +31,7 @@ from opentelemetry.trace import (
 from otel_streaming import semconv as sc
 from otel_streaming._described import attributes_of, events_of, name_of
 from otel_streaming._instruments import Instruments
-from otel_streaming._notices import notice
+from otel_streaming._notices import notice, where
 from otel_streaming._version import __version__
 
 if TYPE_CHECKING:
@@ -179,7 +180,13 @@ class Telemetry:
     # -- the end of a stream --------------------------------------------------------------------------------
 
     def ended(self, summary: StreamSummary, parent: Span | None, carrier: Carrier) -> None:
-        """Report one ended stream: a span, and a log record if it went wrong."""
+        """Report one ended stream: a span, and a log record if it went wrong. What a host raises ends that alone."""
+        try:
+            self._report(summary, parent, carrier)
+        except Exception:  # noqa: BLE001 - whatever a processor raises; no other stream is to suffer for it
+            _failed(where())
+
+    def _report(self, summary: StreamSummary, parent: Span | None, carrier: Carrier) -> None:
         self._flushed = False
         attributes = attributes_of(summary, self._settings, model=self._model(summary.model))
         context: Context | None = None
@@ -370,6 +377,11 @@ class Telemetry:
         except RuntimeError:  # no thread is to be had: the interpreter exits, or a limit
             done.set()
         return done
+
+
+@functools.lru_cache
+def _failed(place: str) -> None:
+    notice("a stream's span or log record has failed, others may as well: %s", place)
 
 
 class _TokenBucket:

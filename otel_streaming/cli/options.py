@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OTLP_PORT = 4318
 """Of OTLP over HTTP."""
+VARIABLES_FIRST = "set variables before otel-streaming, or put env before them"
+"""What to do with ``NAME=value`` where a command has to begin."""
 
 Routes = Annotated[
     list[str] | None,

@@ -1,4 +1,4 @@
-"""Processes that are no servers, and end before a second collection: what their ledger's first report was is 0."""
+"""Processes that are no servers, and end before a second collection: a series' first report is 0."""
 
 import subprocess
 import sys

@@ -27,6 +27,7 @@ from otel_streaming._config import read_settings
 from otel_streaming._engine import use, watched
 from otel_streaming._instruments import Instruments
 from otel_streaming._patches import Patches
+from otel_streaming._recovery import Dead
 from otel_streaming._watchdog import look
 from otel_streaming.asgi import KEY, hooked_router
 from otel_streaming.frameworks import HOOKS
@@ -593,20 +594,25 @@ def test_no_thread_to_be_had(monkeypatch):
 
 
 class RaisingProcessor(SpanProcessor):
+    ended = 0
+
     def on_end(self, span):
+        self.ended += 1
         raise ValueError("the host's")
 
 
 def test_a_span_processor_that_raises(caplog, monkeypatch):
-    """What a host's own raises costs the span, and no callback; nor is it taken for a fault of ours."""
-    provider, called = TracerProvider(shutdown_on_exit=False), []
-    provider.add_span_processor(RaisingProcessor())
+    """What a host's own raises costs the span, no callback, none of the other dead; nor is it a fault of ours."""
+    provider, processor, called = TracerProvider(shutdown_on_exit=False), RaisingProcessor(), []
+    provider.add_span_processor(processor)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     with capture(read_settings({})[0]) as captured:
         for _ in range(3):
             run(script(lambda: current_stream().on_end(called.append), *answer(*ANSWER)))
     assert len(called) == 3
     assert called == list(captured)
+    captured.engine.telemetry.died("ab", [Dead(summary, 0, 0, sampled=False) for summary in called])
+    assert processor.ended == 6
     assert caplog.text.count("a stream's span or log record has failed, others may as well: ValueError in on_end") == 1
     assert "report this fault" not in caplog.text
 

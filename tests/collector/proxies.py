@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from nginx import configured
 
@@ -75,7 +74,7 @@ backend nobody
 
 def documented(proxy):
     """Return the lines that the page gives for streams of /v1/chat."""
-    page = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text()
+    page = (CONFIGURATION.parent / "docs" / "proxies.md").read_text()
     return re.search(rf"\*\*{proxy}\*\*.*?\n\n((?:    [^\n]+\n)+)", page, re.DOTALL)[1]
 
 

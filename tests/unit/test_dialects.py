@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 
 import pytest
 from hypothesis import given, settings
@@ -1011,9 +1011,9 @@ def test_keepalives_of_other_protocols():
     "filler", [b":", b":\n", b"\n", b"\r", b"event: ping\n", b"event: ping\ndata: x\n", b": x\r\n", b"data: x\n"]
 )
 def test_adversarial_keepalives_are_judged_in_linear_time(filler):
-    """As much as is looked at, and almost a keep-alive: a pattern that backtracks would not come back."""
-    for begin in (b"", b"event: ping\n", b": "):
-        assert keepalive(Protocol.SSE, begin + filler * (4000 // len(filler)) + b"\nx") is None
+    """A megabyte, or as much as is looked at, and almost a keep-alive: who backtracks would not come back."""
+    for size, begin in product((4000, 1 << 20), (b"", b"event: ping\n", b": ")):
+        assert keepalive(Protocol.SSE, begin + filler * (size // len(filler)) + b"\nx") is None
 
 
 def test_every_rule_is_sampled():

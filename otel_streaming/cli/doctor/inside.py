@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_streaming.cli.doctor.case import Case
 from otel_streaming.cli.doctor.probe import Facts
-from otel_streaming.cli.options import StopError, UsageError
+from otel_streaming.cli.options import VARIABLES_FIRST, StopError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +121,7 @@ def _run(argv: list[str]) -> tuple[dict[str, Any], str]:
             why = getattr(error, "strerror", None) or error
             todo = "give the command that starts the service, by its whole path"
             if "=" in argv[0]:
-                todo = "set variables before otel-streaming, or put env before them"
+                todo = VARIABLES_FIRST
             raise ProbeError(f"the probe did not run: {argv[0]}: {why}; {todo}") from error
         if not told.exists():
             last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]

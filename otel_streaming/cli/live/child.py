@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from otel_streaming.cli.options import StopError
+from otel_streaming.cli.options import VARIABLES_FIRST, StopError
 from otel_streaming.semconv import SERVICE_NAME
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def find(command: str) -> str:
         raise ChildError(f"{command} cannot be executed: give a command, or chmod +x it", 126)
     todo = "give the path of one that is there"
     if "=" in command:
-        todo = "set variables before otel-streaming, or put env before them"
+        todo = VARIABLES_FIRST
     elif path.name == command and path.suffix == "":
         todo = f"install it there ({sys.executable} -m pip install {command}), or give its path"
     raise ChildError(f"{command}: no such command in {here} or on PATH; {todo}", 127)

@@ -636,10 +636,14 @@ def computing(threads):
 
 
 @pytest.mark.parametrize("threads", [2, 8])
-def test_a_thread_that_waits_for_its_turn_is_no_slow_disk(threads, tmp_path):
-    """Beside threads that compute writes take their time, and go on."""
+@pytest.mark.parametrize("turns", ["as they come", "at each write"])
+def test_a_thread_that_waits_for_its_turn_is_no_slow_disk(threads, turns, tmp_path, monkeypatch):
+    """Beside threads that compute writes take their time, and go on; on a busier machine each lets others go first."""
     registry, recorder = recording(tmp_path)
     recorder.look()
+    if turns == "at each write":
+        write = os.pwrite
+        monkeypatch.setattr(os, "pwrite", lambda *args: time.sleep(0) or write(*args))
     until = time.monotonic() + 4
     with computing(threads):
         while time.monotonic() < until and recorder.on:
